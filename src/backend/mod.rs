@@ -1,0 +1,89 @@
+//! What runs a frame end to end: the seam between the daemon and an engine.
+//!
+//! The seam is around the whole frame, not between stages: a trait per stage would need a tensor that is sometimes on the host
+//! and sometimes on a GPU. With this one the traffic is fixed by the signature: pixels in, raw masks out.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::{frame::Frame, model::ModelSpec, params::Params, segmentation::RawSegmentation};
+
+pub mod cpu;
+pub mod fake;
+
+/// A model on a device, which opens lanes.
+pub trait Backend: Send + Sync {
+    /// Opens a lane. Called on the lane's own thread; the lane lives and dies there.
+    fn open_lane(&self) -> Result<Box<dyn Lane>, LaneError>;
+
+    /// The model that its lanes run.
+    fn model(&self) -> &Arc<ModelSpec>;
+
+    /// What runs, where and why.
+    fn description(&self) -> &Description;
+}
+
+/// Runs one frame at a time, on the thread that opened it. Blocks on purpose: overlap comes from more lanes.
+pub trait Lane {
+    /// One frame from pixels to raw masks.
+    fn segment(
+        &mut self,
+        frame: &Frame,
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<RawSegmentation, LaneError>;
+}
+
+/// What runs, where and why: for the log and for a session's opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// "rten 0.27 (embedded): no ONNX Runtime found".
+    pub backend: String,
+    /// "cpu (1 thread)".
+    pub device: String,
+}
+
+/// What goes with a frame onto a lane: a way to give it up, and a sign of life.
+#[derive(Clone, Debug, Default)]
+pub struct Ticket {
+    cancelled: Arc<AtomicBool>,
+    beats: Arc<AtomicU64>,
+}
+
+/// Why a frame was not segmented. Three variants because the caller can do three things.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Answer this frame, go on.
+    #[error("{0}")]
+    Frame(String),
+    /// Answer this frame, open the lane again.
+    #[error("lane lost: {0}")]
+    Lane(String),
+    /// Every frame on this device fails; the process must end.
+    #[error("device lost: {0}")]
+    Device(String),
+}
+
+impl Ticket {
+    /// Gives the frame up; a lane looks between its stages.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits for the frame any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The lane is at work: tells slow from hung.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Signs of life so far.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,183 @@
+//! Files, environment and flags -> valid [`Settings`].
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use crate::frame::FrameLimits;
+
+/// Everything that an operator can choose. Checked before a socket is bound.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where to listen. Default: `tcp://127.0.0.1:50051`.
+    pub listen: Vec<Listen>,
+    /// ONNX files, each with a manifest beside it; the first is the default. Empty: the bundled model.
+    pub models: Vec<PathBuf>,
+    /// What runs the models.
+    pub engine: EngineSettings,
+    /// Lanes a model: frames that run at the same time.
+    pub lanes: usize,
+    /// Threads that move bytes. One is fastest up to several GB/s.
+    pub io_threads: usize,
+    /// Bounds on what clients may send and hold.
+    pub limits: LimitSettings,
+    /// Seconds that frames in flight get to be answered after SIGTERM.
+    pub grace_s: u64,
+    /// What is logged and how.
+    pub log: LogSettings,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    /// `tcp://127.0.0.1:50051`; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// `unix:///run/cellsegd/cellsegd.sock`.
+    Unix(PathBuf),
+}
+
+/// What runs the models.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSettings {
+    /// Which engine.
+    pub kind: EngineKind,
+    /// Threads of one lane; 0: all cores but one, which is left to the acquisition, shared by the lanes.
+    pub threads: usize,
+    /// ONNX Runtime's library. Unset: `ORT_DYLIB_PATH`, then the folder that `tools/get-onnxruntime` fills.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// Which engine runs a model on the CPU.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// ONNX Runtime where its library is found, else rten.
+    #[default]
+    Auto,
+    /// Embedded; needs nothing.
+    Rten,
+    /// About twice as fast; needs its library.
+    OnnxRuntime,
+}
+
+/// Bounds on what clients may send and hold.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Bytes of a frame's pixels, as sent and as decoded.
+    pub max_frame_bytes: u64,
+    /// Pixels, width and height of a frame.
+    pub max_side: u32,
+    /// Most that a client may ask for as `max_cells`.
+    pub max_cells: u32,
+    /// Sessions at the same time.
+    pub sessions: usize,
+    /// Streams of one connection.
+    pub streams_per_connection: u32,
+    /// Most frames in flight of one session.
+    pub window: u32,
+    /// Bytes of all frames admitted and not yet answered.
+    pub frames_in_flight_bytes: u64,
+    /// Seconds that a client may take to send its first message.
+    pub first_message_s: u64,
+    /// Seconds between HTTP/2 pings to a silent client; one that does not answer in 20 s is gone.
+    pub keepalive_s: u64,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// As `RUST_LOG`: `info`, `cellsegd=debug,tonic=info`.
+    pub filter: String,
+    /// For a person or for a program.
+    pub format: LogFormat,
+}
+
+/// For a person or for a program.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 50051)))],
+            models: Vec::new(),
+            engine: EngineSettings::default(),
+            lanes: 1,
+            io_threads: 1,
+            limits: LimitSettings::default(),
+            grace_s: 30,
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        let frame = FrameLimits::default();
+        LimitSettings {
+            max_frame_bytes: frame.max_frame_bytes,
+            max_side: frame.max_side,
+            max_cells: 20_000,
+            sessions: 64,
+            streams_per_connection: 4,
+            window: 16,
+            frames_in_flight_bytes: 1 << 30,
+            first_message_s: 30,
+            keepalive_s: 30,
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// What a single frame is held to.
+    pub fn frame(&self) -> FrameLimits {
+        FrameLimits {
+            max_frame_bytes: self.max_frame_bytes,
+            max_side: self.max_side,
+        }
+    }
+
+    /// How often a silent client is asked for a sign of life.
+    pub fn keepalive(&self) -> Duration {
+        Duration::from_secs(self.keepalive_s)
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            return match path.starts_with('/') {
+                true => Ok(Listen::Unix(path.into())),
+                false => Err(format!(
+                    "listen {text}: a unix socket needs an absolute path, as unix:///run/cellsegd.sock"
+                )),
+            };
+        }
+        text.strip_prefix("tcp://").and_then(|addr| addr.parse().ok()).map(Listen::Tcp).ok_or_else(|| {
+            format!("listen {text}: must be tcp://IP:PORT, as tcp://127.0.0.1:50051, or unix:///PATH")
+        })
+    }
+}

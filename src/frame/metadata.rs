@@ -1,0 +1,65 @@
+//! What a controller knows about a frame, shaped as useq.MDAEvent.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+/// Units and meaning of each field: `FrameMetadata` in the contract.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "the contract documents each field, with its unit; said twice it would drift"
+)]
+pub struct FrameMetadata {
+    pub index: BTreeMap<String, u32>,
+    pub channel: String,
+    pub position: String,
+    pub camera: String,
+    pub plate: String,
+    pub well: String,
+    pub field: Option<u32>,
+    pub exposure_ms: Option<f64>,
+    pub x_um: Option<f64>,
+    pub y_um: Option<f64>,
+    pub z_um: Option<f64>,
+    pub pixel_size_um: Option<f64>,
+    pub binning: Option<u32>,
+    pub roi_x: Option<u32>,
+    pub roi_y: Option<u32>,
+    pub pixel_to_stage: Option<[f64; 6]>,
+    pub captured_at: Option<SystemTime>,
+    pub elapsed_ms: Option<f64>,
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Frames that follow one another in time: same place, same light. LATEST replaces within a series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesKey {
+    position: Position,
+    grid: Option<u32>,
+    camera: String,
+    channel: String,
+    plane: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Position {
+    Named(String),
+    Indexed(Option<u32>),
+}
+
+impl FrameMetadata {
+    /// The series that the frame belongs to: (position, else index p; g; camera; channel; z).
+    pub fn series(&self) -> SeriesKey {
+        let index = |axis: &str| self.index.get(axis).copied();
+        SeriesKey {
+            position: if self.position.is_empty() {
+                Position::Indexed(index("p"))
+            } else {
+                Position::Named(self.position.clone())
+            },
+            grid: index("g"),
+            camera: self.camera.clone(),
+            channel: self.channel.clone(),
+            plane: index("z"),
+        }
+    }
+}

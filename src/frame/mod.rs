@@ -1,0 +1,201 @@
+//! One camera frame and its metadata, checked once.
+//!
+//! A [`Frame`] is valid: its bytes fit its description and the server's limits, so nobody below checks again. Pixels stay in the
+//! buffer they came in ([`Bytes`]); they may be unaligned and are never cast to `&[u16]`.
+
+mod encoded;
+mod format;
+mod metadata;
+
+pub use encoded::decode_image;
+pub use format::PixelFormat;
+pub use metadata::{FrameMetadata, SeriesKey};
+
+use bytes::Bytes;
+
+/// One camera frame, valid by construction.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    layout: Layout,
+    data: Bytes,
+    metadata: FrameMetadata,
+}
+
+/// How a frame's pixels lie in its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How a pixel is stored.
+    pub format: PixelFormat,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Bytes from one row to the next; 0 = dense.
+    pub row_stride: u32,
+    /// Bits that the camera uses; 0 = the format's.
+    pub significant_bits: u32,
+}
+
+/// What a server accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// Bytes of a frame's pixels, as sent and as decoded.
+    pub max_frame_bytes: u64,
+    /// Pixels, width and height.
+    pub max_side: u32,
+}
+
+/// Why bytes are not a frame. Split by what the sender can do.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The description and the bytes do not fit, or the file is damaged: send it right.
+    #[error("{0}")]
+    Invalid(String),
+    /// Over the limits: send a smaller one.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Well-formed but not understood: send another format.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Default for FrameLimits {
+    /// 64 MiB and 8,192 pixels: over the largest camera in use (4432 x 2369, 16 bit: 20 MiB).
+    fn default() -> Self {
+        FrameLimits {
+            max_frame_bytes: 64 << 20,
+            max_side: 8192,
+        }
+    }
+}
+
+impl FrameLimits {
+    /// Refuses a size before anything is allocated for it.
+    pub fn check(&self, width: u32, height: u32, bytes_per_pixel: usize) -> Result<(), FrameError> {
+        if width == 0 || height == 0 {
+            return Err(FrameError::Invalid(format!(
+                "{width}x{height} pixels: both sides must be at least 1"
+            )));
+        }
+        if width > self.max_side || height > self.max_side {
+            return Err(FrameError::TooLarge(format!(
+                "{width}x{height} pixels: a side may be at most {} pixels",
+                self.max_side
+            )));
+        }
+        let need = u64::from(width) * u64::from(height) * bytes_per_pixel as u64;
+        if need > self.max_frame_bytes {
+            return Err(FrameError::TooLarge(format!(
+                "{width}x{height} pixels need {need} bytes: a frame may have at most {} bytes",
+                self.max_frame_bytes
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Frame {
+    /// Checks `data` against `layout` and `limits`.
+    pub fn new(
+        layout: Layout,
+        data: Bytes,
+        metadata: FrameMetadata,
+        limits: &FrameLimits,
+    ) -> Result<Self, FrameError> {
+        let Layout {
+            format,
+            width,
+            height,
+            ..
+        } = layout;
+        limits.check(width, height, format.bytes_per_pixel())?;
+        let row_bytes = width as usize * format.bytes_per_pixel();
+        let row_stride = if layout.row_stride == 0 {
+            row_bytes
+        } else {
+            layout.row_stride as usize
+        };
+        if row_stride < row_bytes {
+            return Err(FrameError::Invalid(format!(
+                "row_stride {row_stride}: a row of {width} {format} pixels has {row_bytes} bytes; use at least that, or 0 for dense rows"
+            )));
+        }
+        // The last row may end without its padding.
+        let need = (height as usize - 1) as u64 * row_stride as u64 + row_bytes as u64;
+        let most = height as u64 * row_stride as u64;
+        let got = data.len() as u64;
+        if got < need || most < got {
+            return Err(FrameError::Invalid(format!(
+                "{width}x{height} {format} with row_stride {row_stride} needs {need} bytes, got {got}"
+            )));
+        }
+        if got > limits.max_frame_bytes {
+            return Err(FrameError::TooLarge(format!(
+                "{got} bytes of pixels: a frame may have at most {} bytes",
+                limits.max_frame_bytes
+            )));
+        }
+        let bits = if layout.significant_bits == 0 {
+            format.bits()
+        } else {
+            layout.significant_bits
+        };
+        if bits > format.bits() {
+            return Err(FrameError::Invalid(format!(
+                "significant_bits {bits}: {format} has {}; use 1 to {0}, or 0 for all",
+                format.bits()
+            )));
+        }
+        let layout = Layout {
+            row_stride: row_stride as u32,
+            significant_bits: bits,
+            ..layout
+        };
+        Ok(Frame {
+            layout,
+            data,
+            metadata,
+        })
+    }
+
+    /// How the pixels lie; stride and significant bits filled in.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Pixels.
+    pub fn width(&self) -> u32 {
+        self.layout.width
+    }
+
+    /// Pixels.
+    pub fn height(&self) -> u32 {
+        self.layout.height
+    }
+
+    /// How a pixel is stored.
+    pub fn format(&self) -> PixelFormat {
+        self.layout.format
+    }
+
+    /// The brightest value that the camera can deliver: `2^significant_bits - 1`.
+    pub fn max_value(&self) -> u32 {
+        (1 << self.layout.significant_bits) - 1
+    }
+
+    /// All bytes, row padding included.
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The bytes of row `y`, without padding.
+    pub fn row(&self, y: u32) -> &[u8] {
+        let start = y as usize * self.layout.row_stride as usize;
+        &self.data[start..start + self.width() as usize * self.format().bytes_per_pixel()]
+    }
+
+    /// What the controller knows about the frame.
+    pub fn metadata(&self) -> &FrameMetadata {
+        &self.metadata
+    }
+}

@@ -1,0 +1,3 @@
+//! The program: see [`cellsegd::cli`].
+
+fn main() {}

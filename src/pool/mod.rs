@@ -1,0 +1,1 @@
+//! Lanes: one OS thread each, shared fairly by sessions.

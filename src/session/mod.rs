@@ -1,0 +1,1 @@
+//! One client's stream as a pure state machine.
