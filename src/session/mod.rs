@@ -1,1 +1,382 @@
-//! One client's stream as a pure state machine.
+//! One client's stream as a pure state machine: what may start, what may be sent, what is dropped.
+//!
+//! No threads, no clock, no I/O: events go in with their time, decisions come out. `F` is a frame that waits, `R` an answer
+//! that is ready. Every frame that is offered gets exactly one answer, and answers leave in the order of the offers.
+//!
+//! **Invariant:** at most `window` frames are in flight (waiting, running or answered and not yet taken), and at most
+//! [`MAX_NOTES`] drop notices and other small replies are held.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::frame::SeriesKey;
+
+#[cfg(test)]
+mod tests;
+
+/// Drop notices and announcements held for a client that does not read them; past it nothing more is read from it.
+pub const MAX_NOTES: usize = 1024;
+
+/// One client's frames, from offer to answer.
+#[derive(Debug)]
+pub struct Session<F, R> {
+    delivery: Delivery,
+    window: usize,
+    /// In order of offering; the front is the next to be answered.
+    slots: VecDeque<Slot<F, R>>,
+    /// Sequence number of the front.
+    front: u64,
+    in_flight: usize,
+    notes: usize,
+    counts: Counts,
+}
+
+/// What happens when frames come faster than they are segmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing is dropped; the client is held back.
+    Lossless,
+    /// Per series at most one frame waits; a newer one replaces it.
+    Latest,
+}
+
+/// A frame as it is offered.
+#[derive(Clone, Debug)]
+pub struct Offer<F> {
+    /// The client's.
+    pub id: u64,
+    /// Frames that follow one another.
+    pub series: SeriesKey,
+    /// When it arrived.
+    pub arrived: Instant,
+    /// If it has not started by then it is dropped.
+    pub deadline: Option<Instant>,
+    /// The frame.
+    pub frame: F,
+}
+
+/// A frame that a lane has to run now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Started<F> {
+    /// Names the frame in [`Session::finish`].
+    pub seq: u64,
+    /// When it arrived.
+    pub arrived: Instant,
+    /// The frame.
+    pub frame: F,
+}
+
+/// What leaves a session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply<R> {
+    /// An answer or an announcement, as it was handed in.
+    Ready(R),
+    /// A frame that was not segmented, by policy.
+    Dropped {
+        /// The client's.
+        id: u64,
+        /// Which policy.
+        reason: DropReason,
+    },
+}
+
+/// Why a frame was not segmented, by policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// A newer frame of its series took its place.
+    NewerFrame,
+    /// Not started in time.
+    Deadline,
+    /// The client said so.
+    Cancelled,
+    /// The daemon is stopping.
+    Draining,
+}
+
+/// How a frame ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With cells, zero cells included.
+    Segmented,
+    /// By error.
+    Failed,
+}
+
+/// Every frame accounted for; counted when its answer is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Answered with cells.
+    pub segmented: u64,
+    /// By policy.
+    pub dropped: u64,
+    /// By error.
+    pub failed: u64,
+}
+
+#[derive(Debug)]
+struct Slot<F, R> {
+    id: u64,
+    state: State<F, R>,
+}
+
+#[derive(Debug)]
+enum State<F, R> {
+    Waiting {
+        series: SeriesKey,
+        arrived: Instant,
+        deadline: Option<Instant>,
+        frame: F,
+    },
+    Running,
+    Answered(Outcome, R),
+    Dropped(DropReason),
+    Note(R),
+}
+
+impl<F, R> Session<F, R> {
+    /// A session that may have `window` frames in flight.
+    pub fn new(delivery: Delivery, window: usize) -> Self {
+        Session {
+            delivery,
+            window: window.max(1),
+            slots: VecDeque::new(),
+            front: 0,
+            in_flight: 0,
+            notes: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Whether a frame of `series` may be offered now. A frame without a series is one that failed before it was understood.
+    pub fn has_room(&self, series: Option<&SeriesKey>) -> bool {
+        if self.notes >= MAX_NOTES {
+            return false;
+        }
+        self.in_flight < self.window
+            || series.is_some_and(|series| self.replaceable(series).is_some())
+    }
+
+    /// Whether an announcement may be made now.
+    pub fn has_room_for_note(&self) -> bool {
+        self.notes < MAX_NOTES
+    }
+
+    /// Whether a frame of this id is in flight: ids must tell frames apart.
+    pub fn is_in_flight(&self, id: u64) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.id == id && slot.state.is_frame())
+    }
+
+    /// Takes a frame. The caller has asked [`Session::has_room`].
+    pub fn offer(&mut self, offer: Offer<F>) {
+        debug_assert!(self.has_room(Some(&offer.series)), "offered without room");
+        if self.delivery == Delivery::Latest
+            && let Some(index) = self.replaceable(&offer.series)
+        {
+            self.drop_slot(index, DropReason::NewerFrame);
+        }
+        let Offer {
+            id,
+            series,
+            arrived,
+            deadline,
+            frame,
+        } = offer;
+        self.push(
+            id,
+            State::Waiting {
+                series,
+                arrived,
+                deadline,
+                frame,
+            },
+        );
+    }
+
+    /// Takes a frame that failed before it could be offered, with its answer. The caller has asked [`Session::has_room`].
+    pub fn refuse(&mut self, id: u64, answer: R) {
+        self.push(id, State::Answered(Outcome::Failed, answer));
+    }
+
+    /// Takes a frame that is dropped on arrival.
+    pub fn drop_on_arrival(&mut self, id: u64, reason: DropReason) {
+        self.push(id, State::Dropped(reason));
+    }
+
+    /// Announces something, in order with the frames around it. The caller has asked [`Session::has_room_for_note`].
+    pub fn announce(&mut self, note: R) {
+        self.push(0, State::Note(note));
+    }
+
+    /// When the frame that would start next arrived.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.slots.iter().find_map(|slot| match slot.state {
+            State::Waiting { arrived, .. } => Some(arrived),
+            _ => None,
+        })
+    }
+
+    /// The frame that a lane runs next. Frames past their deadline are dropped on the way.
+    pub fn start(&mut self, now: Instant) -> Option<Started<F>> {
+        self.expire(now);
+        let index = self.slots.iter().position(|slot| slot.state.is_waiting())?;
+        let slot = &mut self.slots[index];
+        match std::mem::replace(&mut slot.state, State::Running) {
+            State::Waiting { arrived, frame, .. } => Some(Started {
+                seq: self.front + index as u64,
+                arrived,
+                frame,
+            }),
+            _ => unreachable!("the slot waits"),
+        }
+    }
+
+    /// Answers the frame that [`Session::start`] gave out as `seq`. Ignored if the session was closed meanwhile.
+    pub fn finish(&mut self, seq: u64, outcome: Outcome, answer: R) {
+        let Some(slot) = seq
+            .checked_sub(self.front)
+            .and_then(|i| self.slots.get_mut(i as usize))
+        else {
+            return;
+        };
+        debug_assert!(matches!(slot.state, State::Running), "finished twice");
+        slot.state = State::Answered(outcome, answer);
+    }
+
+    /// Drops the frame `id` if it has not started. Says whether it did.
+    pub fn cancel(&mut self, id: u64) -> bool {
+        let index = self
+            .slots
+            .iter()
+            .position(|slot| slot.id == id && slot.state.is_waiting());
+        index.is_some_and(|index| {
+            self.drop_slot(index, DropReason::Cancelled);
+            true
+        })
+    }
+
+    /// Drops frames past their deadline. Says whether there were any.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        self.drop_where(DropReason::Deadline, |deadline| {
+            deadline.is_some_and(|deadline| deadline <= now)
+        })
+    }
+
+    /// Drops every frame that has not started. Says whether there were any.
+    pub fn drop_waiting(&mut self, reason: DropReason) -> bool {
+        self.drop_where(reason, |_| true)
+    }
+
+    /// The earliest deadline of a frame that waits.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.slots
+            .iter()
+            .filter_map(|slot| match slot.state {
+                State::Waiting { deadline, .. } => deadline,
+                _ => None,
+            })
+            .min()
+    }
+
+    /// The next reply, if the frame whose turn it is has one.
+    pub fn next_reply(&mut self) -> Option<Reply<R>> {
+        if !self.slots.front()?.state.is_done() {
+            return None;
+        }
+        let slot = self.slots.pop_front()?;
+        self.front += 1;
+        match slot.state {
+            State::Answered(outcome, answer) => {
+                self.in_flight -= 1;
+                match outcome {
+                    Outcome::Segmented => self.counts.segmented += 1,
+                    Outcome::Failed => self.counts.failed += 1,
+                }
+                Some(Reply::Ready(answer))
+            }
+            State::Dropped(reason) => {
+                self.notes -= 1;
+                self.counts.dropped += 1;
+                Some(Reply::Dropped {
+                    id: slot.id,
+                    reason,
+                })
+            }
+            State::Note(note) => {
+                self.notes -= 1;
+                Some(Reply::Ready(note))
+            }
+            State::Waiting { .. } | State::Running => unreachable!("the slot is done"),
+        }
+    }
+
+    /// Whether every frame was answered and every answer taken.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Frames answered so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The client is gone: nothing starts any more, and what runs is answered to nobody.
+    pub fn close(&mut self) {
+        self.front += self.slots.len() as u64;
+        self.slots.clear();
+        (self.in_flight, self.notes) = (0, 0);
+    }
+
+    fn push(&mut self, id: u64, state: State<F, R>) {
+        match state.is_frame() {
+            true => self.in_flight += 1,
+            false => self.notes += 1,
+        }
+        self.slots.push_back(Slot { id, state });
+    }
+
+    /// The frame that a newer one of `series` replaces.
+    fn replaceable(&self, series: &SeriesKey) -> Option<usize> {
+        match self.delivery {
+            Delivery::Lossless => None,
+            Delivery::Latest => self.slots.iter().position(
+                |slot| matches!(&slot.state, State::Waiting { series: waiting, .. } if waiting == series),
+            ),
+        }
+    }
+
+    fn drop_where(&mut self, reason: DropReason, which: impl Fn(Option<Instant>) -> bool) -> bool {
+        let before = self.notes;
+        for index in 0..self.slots.len() {
+            if matches!(self.slots[index].state, State::Waiting { deadline, .. } if which(deadline))
+            {
+                self.drop_slot(index, reason);
+            }
+        }
+        self.notes > before
+    }
+
+    /// A drop frees its place in the window: a notice is small.
+    fn drop_slot(&mut self, index: usize, reason: DropReason) {
+        self.slots[index].state = State::Dropped(reason);
+        self.in_flight -= 1;
+        self.notes += 1;
+    }
+}
+
+impl<F, R> State<F, R> {
+    fn is_frame(&self) -> bool {
+        matches!(
+            self,
+            State::Waiting { .. } | State::Running | State::Answered(..)
+        )
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self, State::Waiting { .. })
+    }
+
+    fn is_done(&self) -> bool {
+        !matches!(self, State::Waiting { .. } | State::Running)
+    }
+}
