@@ -1,6 +1,6 @@
 //! Files, environment and flags -> valid [`Settings`].
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -179,5 +179,14 @@ impl TryFrom<String> for Listen {
         text.strip_prefix("tcp://").and_then(|addr| addr.parse().ok()).map(Listen::Tcp).ok_or_else(|| {
             format!("listen {text}: must be tcp://IP:PORT, as tcp://127.0.0.1:50051, or unix:///PATH")
         })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "tcp://{address}"),
+            Listen::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
     }
 }

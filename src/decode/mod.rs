@@ -2,7 +2,7 @@
 
 mod disjoint;
 
-pub use disjoint::settle;
+pub use disjoint::{as_decoded, settle};
 
 use crate::{geometry::Letterbox, model::Head, params::Thresholds, segmentation::RawInstance};
 

@@ -198,9 +198,4 @@ impl Frame {
     pub fn metadata(&self) -> &FrameMetadata {
         &self.metadata
     }
-
-    /// What the controller knows about the frame; frees the pixels.
-    pub fn into_metadata(self) -> FrameMetadata {
-        self.metadata
-    }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(
     loop {
         match queue.next() {
             Next::End => return,
-            Next::Fail(work, why) => (work.answer)(work.frame, Err(LaneError::Device(why))),
+            Next::Fail(work, why) => (work.answer)(Err(LaneError::Device(why))),
             Next::Run(work) => {
                 let fate = run_frame(&mut *lane, work);
                 match fate {
@@ -77,7 +77,9 @@ fn run_frame(lane: &mut dyn Lane, work: Work) -> Fate {
         Err(LaneError::Lane(_)) => Fate::Broken,
         Err(LaneError::Device(why)) => Fate::DeviceLost(why.clone()),
     };
-    answer(frame, result);
+    // The pixels go before somebody is told: the answer makes room for the next frame.
+    drop(frame);
+    answer(result);
     fate
 }
 

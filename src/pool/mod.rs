@@ -45,8 +45,8 @@ pub struct Work {
     pub params: Arc<Params>,
     /// To give it up.
     pub ticket: Ticket,
-    /// Called once, on the lane's thread: it must be quick. Gets the frame back, for its metadata.
-    pub answer: Box<dyn FnOnce(Frame, Result<RawSegmentation, LaneError>) + Send>,
+    /// Called once, on the lane's thread: it must be quick.
+    pub answer: Box<dyn FnOnce(Result<RawSegmentation, LaneError>) + Send>,
 }
 
 /// How the lanes are.

@@ -58,7 +58,7 @@ impl Source for Frames {
             frame: frame(byte),
             params: Arc::clone(&self.params),
             ticket: Ticket::default(),
-            answer: Box::new(move |_, result| {
+            answer: Box::new(move |result| {
                 let result = result
                     .map(|raw| raw.instances.len())
                     .map_err(|error| error.to_string());

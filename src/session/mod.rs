@@ -280,10 +280,7 @@ impl<F, R> Session<F, R> {
 
     /// The next reply, if the frame whose turn it is has one.
     pub fn next_reply(&mut self) -> Option<Reply<R>> {
-        if !self.slots.front()?.state.is_done() {
-            return None;
-        }
-        let slot = self.slots.pop_front()?;
+        let slot = self.slots.pop_front_if(|slot| slot.state.is_done())?;
         self.front += 1;
         match slot.state {
             State::Answered(outcome, answer) => {
@@ -308,6 +305,11 @@ impl<F, R> Session<F, R> {
             }
             State::Waiting { .. } | State::Running => unreachable!("the slot is done"),
         }
+    }
+
+    /// Whether [`Session::next_reply`] has one.
+    pub fn has_reply(&self) -> bool {
+        self.slots.front().is_some_and(|slot| slot.state.is_done())
     }
 
     /// Whether every frame was answered and every answer taken.

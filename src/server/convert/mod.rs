@@ -1,0 +1,88 @@
+//! Between the contract and our own types: the only place in the daemon that knows both.
+
+mod frame;
+mod options;
+mod reply;
+
+use std::time::{Duration, SystemTime};
+
+use tonic::Status;
+
+pub(super) use frame::{defect, duplicate_id, echo, failure_of, frame, lane_failure};
+pub(super) use options::{Outputs, Settled, opened};
+pub(super) use reply::{Answer, changed, closed, dropped, encode, failed, segmented};
+
+use crate::{config::LimitSettings, model::ModelSpec, proto as pb};
+
+/// Why a request ends its stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// It cannot be meant.
+    #[error("{0}")]
+    Invalid(String),
+    /// The contract names it; this version does not do it yet.
+    #[error("{0} is not implemented in this version")]
+    Unimplemented(&'static str),
+    /// Nothing of that name.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::Invalid(_) => Status::invalid_argument(text),
+            Refusal::Unimplemented(_) => Status::unimplemented(text),
+            Refusal::NotFound(_) => Status::not_found(text),
+        }
+    }
+}
+
+impl From<crate::params::ParamError> for Refusal {
+    fn from(error: crate::params::ParamError) -> Self {
+        Refusal::Invalid(error.to_string())
+    }
+}
+
+/// A model, as the contract tells it.
+pub(super) fn model(spec: &ModelSpec) -> pb::Model {
+    pb::Model {
+        name: spec.name.clone(),
+        version: spec.version.clone(),
+        input_width: spec.input_width,
+        input_height: spec.input_height,
+        classes: spec.classes.clone(),
+        trained_um_per_px: spec.trained_um_per_px.unwrap_or(0.0),
+        sha256: spec.sha256.clone(),
+        head: spec.head.name().to_owned(),
+        precision: spec.precision.clone(),
+    }
+}
+
+fn limits(limits: &LimitSettings) -> pb::Limits {
+    pb::Limits {
+        max_frame_bytes: limits.max_frame_bytes,
+        max_side: limits.max_side,
+        max_cells: limits.max_cells,
+        frames_kept: 0,
+    }
+}
+
+/// An enum value that this version does not know reads as its default only if it is 0.
+fn known<E: TryFrom<i32>>(field: &str, value: i32) -> Result<E, Refusal> {
+    E::try_from(value).map_err(|_| {
+        Refusal::Invalid(format!(
+            "{field} {value}: no such value in this version's contract"
+        ))
+    })
+}
+
+fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    time.into()
+}
+
+/// Whole microseconds, as many as fit.
+pub(super) fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,128 @@
+//! The contract's services, health and reflection on one router.
+
+use std::sync::Arc;
+
+use tokio_stream::StreamExt;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::server::{Router, Server},
+};
+
+use super::{
+    HTTP2_FRAME, KEEPALIVE_TIMEOUT, ServerError, Shared, convert, reflection, stream::Replies,
+};
+use crate::proto::{
+    self as pb,
+    admin_server::{Admin, AdminServer},
+    segmenter_server::{Segmenter, SegmenterServer},
+    stream_reply::Reply,
+    stream_request::Request as Event,
+};
+
+/// All services, with the transport settings that camera frames need.
+pub(super) fn router(
+    shared: &Arc<Shared>,
+    health: tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
+) -> Result<Router, ServerError> {
+    let limits = &shared.limits;
+    // A frame can follow while one is being read. HTTP/2 windows end at 2^31 - 1.
+    let window = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX).min((1 << 31) - 1);
+    let stream_window = 2 * limits.max_frame_bytes;
+    let connection_window = stream_window.saturating_mul(limits.streams_per_connection.into());
+    let segmenter = SegmenterServer::new(Doors(Arc::clone(shared)))
+        .max_decoding_message_size(shared.max_message())
+        .max_encoding_message_size(usize::MAX);
+    Ok(Server::builder()
+        .initial_stream_window_size(window(stream_window))
+        .initial_connection_window_size(window(connection_window))
+        .max_concurrent_streams(limits.streams_per_connection)
+        .max_frame_size(HTTP2_FRAME)
+        .http2_keepalive_interval(Some(limits.keepalive()))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(segmenter)
+        .add_service(AdminServer::new(NotYet))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+struct Doors(Arc<Shared>);
+
+#[tonic::async_trait]
+impl Segmenter for Doors {
+    type StreamStream = Replies;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<pb::StreamRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        // Nothing is awaited: the headers go out before the first message is read.
+        Ok(Response::new(Replies::new(
+            Arc::clone(&self.0),
+            request.into_inner(),
+        )))
+    }
+
+    async fn segment(
+        &self,
+        request: Request<pb::SegmentRequest>,
+    ) -> Result<Response<pb::SegmentReply>, Status> {
+        let pb::SegmentRequest { options, frame } = request.into_inner();
+        let frame = frame.ok_or_else(|| Status::invalid_argument("a request without a frame"))?;
+        let events = [
+            Event::Open(options.unwrap_or_default()),
+            Event::Frame(frame),
+        ];
+        let requests = events.map(|event| {
+            Ok(pb::StreamRequest {
+                request: Some(event),
+            })
+        });
+        let mut replies = Replies::new(Arc::clone(&self.0), tokio_stream::iter(requests));
+        let mut reply = pb::SegmentReply::default();
+        while let Some(message) = replies.next().await {
+            match message?.reply {
+                Some(Reply::Opened(opened)) => reply.opened = Some(opened),
+                Some(Reply::Frame(frame)) => reply.frame = Some(frame),
+                Some(Reply::Changed(_) | Reply::Closed(_)) | None => {}
+            }
+        }
+        Ok(Response::new(reply))
+    }
+
+    async fn list_models(
+        &self,
+        _: Request<pb::ListModelsRequest>,
+    ) -> Result<Response<pb::ListModelsReply>, Status> {
+        let models = self
+            .0
+            .pools
+            .iter()
+            .map(|pool| convert::model(pool.model()))
+            .collect();
+        Ok(Response::new(pb::ListModelsReply { models }))
+    }
+}
+
+struct NotYet;
+
+#[tonic::async_trait]
+impl Admin for NotYet {
+    async fn reload(
+        &self,
+        _: Request<pb::ReloadRequest>,
+    ) -> Result<Response<pb::ReloadReply>, Status> {
+        Err(Status::unimplemented(
+            "Admin.Reload is not implemented in this version",
+        ))
+    }
+
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusReply>, Status> {
+        Err(Status::unimplemented(
+            "Admin.Status is not implemented in this version",
+        ))
+    }
+}

@@ -1,0 +1,77 @@
+//! One client's stream: its messages into a [`Session`], the session's replies out.
+//!
+//! Two ends share a [`Cell`]: a task that reads ([`read`](super::stream::Reader)) and the reply stream that the transport
+//! polls ([`Replies`]). Lanes come in from the side as the session's [`Source`]. Nobody holds the cell's lock while waiting.
+
+mod cell;
+mod open;
+mod reader;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio_stream::Stream;
+use tonic::Status;
+
+use super::Shared;
+use crate::proto as pb;
+use open::Opened;
+
+/// A session's replies, as the transport takes them. Dropping it ends the session: the client is gone.
+pub(super) struct Replies(Phase);
+
+enum Phase {
+    /// Waiting for the first message.
+    Opening(Pin<Box<dyn Future<Output = Result<Opened, Status>> + Send>>),
+    Open(Opened),
+    Over,
+}
+
+impl Replies {
+    pub(super) fn new<S>(shared: Arc<Shared>, requests: S) -> Self
+    where
+        S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
+    {
+        Replies(Phase::Opening(Box::pin(open::open(shared, requests))))
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<pb::StreamReply, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Phase::Opening(opening) = &mut self.0 {
+            match opening.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(opened)) => self.0 = Phase::Open(opened),
+                Poll::Ready(Err(status)) => {
+                    self.0 = Phase::Over;
+                    return Poll::Ready(Some(Err(status)));
+                }
+            }
+        }
+        let Phase::Open(opened) = &self.0 else {
+            return Poll::Ready(None);
+        };
+        match opened.cell.poll_reply(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(cell::Next::Reply(reply)) => Poll::Ready(Some(Ok(*reply))),
+            Poll::Ready(cell::Next::Last(last)) => {
+                self.0 = Phase::Over;
+                Poll::Ready(Some(last))
+            }
+        }
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        if let Phase::Open(opened) = &self.0 {
+            opened.cell.leave();
+        }
+    }
+}

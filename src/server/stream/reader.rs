@@ -1,0 +1,357 @@
+//! Reads one client's messages, no faster than its session takes them.
+//!
+//! A frame for which there is no room is held here, one at a time, and nothing more is read until there is: HTTP/2 flow
+//! control then holds the client back. So a client within its window can always update and cancel.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
+
+use super::{
+    super::{Budget, Shared, convert},
+    cell::{Cell, Pending, Waiting},
+};
+use crate::{
+    frame::Frame,
+    params::Params,
+    pool::Membership,
+    proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},
+    session::{DropReason, Offer, Session},
+};
+
+/// The reading end of a session.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    cell: Arc<Cell>,
+    membership: Arc<Membership>,
+    draining: watch::Receiver<bool>,
+    settled: convert::Settled,
+    /// The settled parameters as frames share them.
+    params: Arc<Params>,
+    opened: pb::SessionOpened,
+    revision: u32,
+}
+
+/// Why nothing more is read.
+enum Stop {
+    /// The client is gone: nobody reads an answer.
+    Gone,
+    /// The daemon stops.
+    Draining,
+    /// The client did what ends a stream.
+    Refused(Status),
+}
+
+impl From<convert::Refusal> for Stop {
+    fn from(refusal: convert::Refusal) -> Self {
+        Stop::Refused(refusal.into())
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        cell: Arc<Cell>,
+        membership: Arc<Membership>,
+        settled: convert::Settled,
+        opened: pb::SessionOpened,
+    ) -> Self {
+        let draining = shared.draining.subscribe();
+        let params = Arc::new(settled.params.clone());
+        let revision = opened.revision;
+        Reader {
+            shared,
+            cell,
+            membership,
+            draining,
+            settled,
+            params,
+            opened,
+            revision,
+        }
+    }
+
+    /// Reads until the client half-closes, breaks the contract or is gone, or the daemon drains.
+    pub(super) async fn run<S>(mut self, mut requests: S)
+    where
+        S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
+    {
+        let end = loop {
+            match self.next(&mut requests).await {
+                Ok(Some(event)) => {
+                    if let Err(stop) = self.take(event).await {
+                        break self.end_of(stop);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(stop) => break self.end_of(stop),
+            }
+        };
+        // What was accepted is still answered, also before an error.
+        self.cell.end(end);
+        self.watch_deadlines().await;
+    }
+
+    fn end_of(&self, stop: Stop) -> Result<(), Status> {
+        match stop {
+            Stop::Gone => Ok(()),
+            Stop::Draining => Err(Status::unavailable(
+                "the daemon is draining; every answer has been sent",
+            )),
+            Stop::Refused(status) => Err(status),
+        }
+    }
+
+    async fn next<S>(&mut self, requests: &mut S) -> Result<Option<Event>, Stop>
+    where
+        S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
+    {
+        loop {
+            let deadline = self.cell.next_deadline();
+            tokio::select! {
+                biased;
+                message = requests.next() => return match message {
+                    None => Ok(None),
+                    Some(Err(status)) => Err(Stop::Refused(status)),
+                    Some(Ok(pb::StreamRequest { request: Some(event) })) => Ok(Some(event)),
+                    Some(Ok(pb::StreamRequest { request: None })) => {
+                        let text = "a message without open, frame, update or cancel";
+                        Err(Stop::Refused(Status::invalid_argument(text)))
+                    }
+                },
+                stop = self.disturbed(deadline) => stop?,
+            }
+        }
+    }
+
+    /// Completes when somebody who waits has to look again: a deadline, room, or the end.
+    async fn disturbed(&self, deadline: Option<Instant>) -> Result<(), Stop> {
+        let mut draining = self.draining.clone();
+        tokio::select! {
+            () = self.cell.changed.notified() => match self.cell.is_gone() {
+                true => Err(Stop::Gone),
+                false => Ok(()),
+            },
+            _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
+            () = until(deadline) => {
+                self.cell.expire();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the session has what is asked for.
+    async fn wait_for(
+        &self,
+        what: impl Fn(&Session<Box<Waiting>, Pending>) -> bool,
+    ) -> Result<(), Stop> {
+        while !self.cell.has(&what) {
+            self.disturbed(self.cell.next_deadline()).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::Open(_) => {
+                let text = "a second `open`: a session is opened once; send an update, or open another stream";
+                Err(Stop::Refused(Status::invalid_argument(text)))
+            }
+            Event::Frame(frame) => self.frame(frame).await,
+            Event::Update(update) => self.update(&update).await,
+            Event::Cancel(pb::Cancel { frame_id }) => {
+                self.cell.with(|state| state.session.cancel(frame_id));
+                Ok(())
+            }
+        }
+    }
+
+    async fn update(&mut self, update: &pb::SessionUpdate) -> Result<(), Stop> {
+        self.settled.update(update)?;
+        self.wait_for(Session::has_room_for_note).await?;
+        self.params = Arc::new(self.settled.params.clone());
+        self.revision += 1;
+        let changed = convert::changed(
+            self.revision,
+            self.settled.to_options(),
+            &self.opened,
+            "update",
+        );
+        self.cell.with(|state| {
+            state.session.announce(Pending {
+                reply: Reply::Changed(changed),
+                arrived: None,
+            });
+        });
+        Ok(())
+    }
+
+    /// Takes a frame; also while the daemon drains it is answered.
+    async fn frame(&mut self, message: pb::Frame) -> Result<(), Stop> {
+        let id = message.id;
+        let taken = self.offer(message).await;
+        if let Err(Stop::Draining) = taken {
+            self.cell
+                .with(|state| state.session.drop_on_arrival(id, DropReason::Draining));
+        }
+        taken
+    }
+
+    async fn offer(&mut self, mut message: pb::Frame) -> Result<(), Stop> {
+        let arrived = Instant::now();
+        let id = message.id;
+        let mut answer = convert::Answer {
+            id,
+            metadata: None,
+            revision: self.revision,
+            received_at: SystemTime::now(),
+            unpack: Duration::ZERO,
+        };
+        let Understood {
+            frame,
+            params,
+            deadline,
+        } = match self.understand(&mut message, &mut answer).await {
+            Ok(understood) => understood,
+            Err(failed) => {
+                return self
+                    .refuse(id, arrived, convert::failed(answer, failed))
+                    .await;
+            }
+        };
+        let series = frame.metadata().series();
+        let admitted = self.admit(frame.data().len()).await?;
+        self.wait_for(|session| session.has_room(Some(&series)))
+            .await?;
+        let deadline = deadline.and_then(|patience| arrived.checked_add(patience));
+        let outputs = self.settled.outputs;
+        let waiting = Box::new(Waiting {
+            frame,
+            params,
+            outputs,
+            answer,
+            admitted,
+        });
+        self.cell.with(|state| {
+            state.session.offer(Offer {
+                id,
+                series,
+                arrived,
+                deadline,
+                frame: waiting,
+            });
+        });
+        self.membership.wake();
+        Ok(())
+    }
+
+    /// A frame that fails by itself: its reply takes its turn.
+    async fn refuse(&self, id: u64, arrived: Instant, reply: pb::FrameReply) -> Result<(), Stop> {
+        self.wait_for(|session| session.has_room(None)).await?;
+        let pending = Pending {
+            reply: Reply::Frame(reply),
+            arrived: Some(arrived),
+        };
+        self.cell.with(|state| state.session.refuse(id, pending));
+        Ok(())
+    }
+
+    /// From a message to a valid frame and what to do with it. `Err`: what its reply says.
+    async fn understand(
+        &self,
+        message: &mut pb::Frame,
+        answer: &mut convert::Answer,
+    ) -> Result<Understood, pb::Failed> {
+        let metadata = answer
+            .metadata
+            .insert(convert::echo(message.metadata.take())?);
+        let incoming = convert::frame(std::mem::take(message), metadata)?;
+        if self.cell.is_in_flight(answer.id) {
+            return Err(convert::duplicate_id(answer.id));
+        }
+        let params = match &incoming.thresholds {
+            None => Arc::clone(&self.params),
+            Some(over) => Arc::new(Params {
+                thresholds: self
+                    .settled
+                    .thresholds_with(over)
+                    .map_err(|refusal| convert::failure_of(&refusal))?,
+                normalization: self.params.normalization,
+            }),
+        };
+        let deadline = incoming.deadline;
+        let limits = self.shared.limits.frame();
+        let frame = match incoming.is_encoded() {
+            false => incoming.into_frame(&limits)?,
+            true => {
+                let started = Instant::now();
+                let decoded = on_work_pool(move || incoming.into_frame(&limits)).await;
+                answer.unpack = started.elapsed();
+                decoded.unwrap_or_else(|| Err(convert::defect("decoding its image file")))?
+            }
+        };
+        Ok(Understood {
+            frame,
+            params,
+            deadline,
+        })
+    }
+
+    /// Takes a frame's bytes out of the budget; waits while others hold them.
+    async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Stop> {
+        let budget = Arc::clone(&self.shared.budget.0);
+        let mut admitted = std::pin::pin!(budget.acquire_many_owned(Budget::units(bytes)));
+        loop {
+            tokio::select! {
+                biased;
+                permit = &mut admitted => return Ok(permit.expect("the budget is never closed")),
+                stop = self.disturbed(self.cell.next_deadline()) => stop?,
+            }
+        }
+    }
+
+    /// After the last message: deadlines still drop what waits, until every answer was taken or the client is gone.
+    async fn watch_deadlines(&self) {
+        while let Some(deadline) = self.cell.next_deadline() {
+            tokio::select! {
+                () = self.cell.changed.notified() => {}
+                () = until(Some(deadline)) => {
+                    self.cell.expire();
+                }
+            }
+        }
+    }
+}
+
+/// A frame and what to do with it.
+struct Understood {
+    frame: Frame,
+    params: Arc<Params>,
+    deadline: Option<Duration>,
+}
+
+/// Runs milliseconds of computing where it does not hold up anybody's bytes. None: it panicked.
+async fn on_work_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, receive) = oneshot::channel();
+    rayon::spawn(move || {
+        // The work pool ends the process if its work panics.
+        if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
+            // The receiver is gone if the client is.
+            let _ = send.send(done);
+        }
+    });
+    receive.await.ok()
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,135 @@
+//! Lanes that break, clients that go away.
+
+use cellsegd::{
+    backend::LaneError,
+    config::{LimitSettings, Settings},
+    proto::{self as pb, failed::Code, frame_reply::Outcome, stream_request::Request},
+    server::Ended,
+};
+
+use crate::{
+    client::{Session, frame, outcome},
+    daemon::{Daemon, Gate},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_lane_fails_its_frame_and_the_next_one_is_segmented() {
+    let backend = cellsegd::backend::fake::FakeBackend::new(|frame, _, _| match frame.data()[0] {
+        1 => panic!("on order"),
+        _ => Ok(cellsegd::backend::fake::cells(frame, 2, 4)),
+    });
+    let daemon = Daemon::start(Settings::default(), backend, 1);
+    let (mut session, _) = Session::open(&daemon, Default::default()).await;
+    for (id, fill) in [(1, 1), (2, 0)] {
+        let pixels = pb::RawPixels {
+            format: pb::PixelFormat::Mono8.into(),
+            width: 32,
+            height: 24,
+            data: vec![fill; 32 * 24].into(),
+            ..Default::default()
+        };
+        session
+            .send(Request::Frame(crate::client::raw(id, pixels)))
+            .await;
+    }
+    match session.frame_reply().await.outcome {
+        Some(Outcome::Failed(failed)) => {
+            assert_eq!((failed.code(), failed.retryable), (Code::LaneLost, true));
+            assert_eq!(failed.message, "lane lost: panic: on order");
+        }
+        other => panic!("not failed: {other:?}"),
+    }
+    assert_eq!(outcome(&session.frame_reply().await), "2 cells");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_fails_what_is_in_flight_and_ends_the_daemon() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::start(Settings::default(), backend, 1);
+    let (mut session, _) = Session::open(&daemon, Default::default()).await;
+    for id in 1..=3 {
+        session.send(Request::Frame(frame(id))).await;
+    }
+    gate.started().await;
+    gate.fail(LaneError::Device("on order".to_owned()));
+    for id in 1..=3 {
+        let reply = session.frame_reply().await;
+        assert_eq!((reply.id, outcome(&reply).as_str()), (id, "DeviceLost"));
+    }
+    assert_eq!(session.error().await.0, tonic::Code::Unavailable);
+    assert_eq!(daemon.ended().await, Ended::DeviceLost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_vanishes_frees_its_place_and_its_frame_is_given_up() {
+    let (gate, backend) = Gate::new();
+    let limits = LimitSettings {
+        sessions: 1,
+        ..Default::default()
+    };
+    let daemon = Daemon::start(
+        Settings {
+            limits,
+            ..Default::default()
+        },
+        backend,
+        1,
+    );
+    let (mut session, _) = Session::open(&daemon, Default::default()).await;
+    for id in 1..=3 {
+        session.send(Request::Frame(frame(id))).await;
+    }
+    let ticket = gate.started().await.ticket;
+    drop(session);
+    while !ticket.is_cancelled() {
+        tokio::task::yield_now().await;
+    }
+    gate.release(1);
+    // One place in all: it must be free again. Between the vanishing and its noticing the daemon may still say no.
+    let mut next = loop {
+        let mut session = Session::new(&daemon).await;
+        session.send(Request::Open(Default::default())).await;
+        if let Ok(Some(_)) = session.next().await {
+            break session;
+        }
+    };
+    next.send(Request::Frame(frame(9))).await;
+    gate.started().await;
+    gate.release(5);
+    assert_eq!(
+        outcome(&next.frame_reply().await),
+        "5 cells",
+        "the frames of the client that vanished are gone"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_wait_for_the_byte_budget_and_none_is_lost() {
+    let limits = LimitSettings {
+        frames_in_flight_bytes: 2048,
+        max_frame_bytes: 2048,
+        ..Default::default()
+    };
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::start(
+        Settings {
+            limits,
+            ..Default::default()
+        },
+        backend,
+        2,
+    );
+    let (mut one, _) = Session::open(&daemon, Default::default()).await;
+    let (mut two, _) = Session::open(&daemon, Default::default()).await;
+    // A frame has 768 bytes: two units of the budget's two, so a second one has to wait.
+    one.send(Request::Frame(frame(1))).await;
+    two.send(Request::Frame(frame(2))).await;
+    one.send(Request::Frame(frame(3))).await;
+    for _ in 0..3 {
+        gate.started().await;
+        gate.release(1);
+    }
+    assert_eq!(one.frame_reply().await.id, 1);
+    assert_eq!(two.frame_reply().await.id, 2);
+    assert_eq!(one.frame_reply().await.id, 3);
+}
