@@ -17,10 +17,17 @@ TIMEOUT_S = 120
 class Session:
     """One stream. Nothing is sent or received but what a test says."""
 
-    def __init__(self, daemon: Daemon, options: pb.SessionOptions | None = None, target: str | None = None, **fields):
+    def __init__(
+        self,
+        daemon: Daemon,
+        options: pb.SessionOptions | None = None,
+        target: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        **fields,
+    ):
         self._channel = daemon.channel(target)
         self._requests = queue.SimpleQueue()
-        self.call = daemon.stub(self._channel).Stream(iter(self._requests.get, None), timeout=TIMEOUT_S)
+        self.call = daemon.stub(self._channel).Stream(iter(self._requests.get, None), timeout=timeout_s)
         self.opened = None
         if options is not None or fields:
             self.send(open=options or pb.SessionOptions(**fields))
