@@ -28,9 +28,10 @@ def _generate() -> str:
     return out
 
 
-sys.path.insert(0, _generate())
+STUBS = _generate()
+sys.path.insert(0, STUBS)
 
 from cellseg.v1 import segmentation_pb2 as pb  # noqa: E402
 from cellseg.v1 import segmentation_pb2_grpc as rpc  # noqa: E402
 
-__all__ = ["ROOT", "pb", "rpc"]
+__all__ = ["ROOT", "STUBS", "pb", "rpc"]

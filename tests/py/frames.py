@@ -42,8 +42,8 @@ def noise16(width: int = 640, height: int = 640, seed: int = 0) -> np.ndarray:
 
 
 def noise8(width: int = 640, height: int = 640, seed: int = 0) -> np.ndarray:
-    """An empty field of an 8-bit camera."""
-    return (100 + np.random.default_rng(seed).integers(-1, 2, (height, width))).astype(np.uint8)
+    """An empty field of an 8-bit camera: constant but for its lowest bit."""
+    return (100 + np.random.default_rng(seed).integers(0, 2, (height, width))).astype(np.uint8)
 
 
 def demo_file_copies(folder: Path, n: int) -> list[Path]:

@@ -2,6 +2,7 @@
 YOLO-seg: percentile window, LetterBox, the network, greedy NMS, masks at camera resolution inside their boxes."""
 
 from dataclasses import dataclass
+from math import ceil, floor
 from pathlib import Path
 
 import cv2
@@ -100,14 +101,17 @@ def percentile_window(image: np.ndarray, low: float = 0.5, high: float = 99.5) -
 
 
 def bilinear(n_camera: int, n_new: int, before: int, side: int, n_prototypes: int) -> np.ndarray:
-    """[camera, prototypes]: half-pixel centres, exact inverse of scale and padding; edges repeated."""
+    """[camera, prototypes]: half-pixel centres, exact inverse of scale and padding; prototypes of the padding are cropped off
+    and edges repeated."""
+    cells = n_prototypes / side
+    first, last = floor(before * cells), ceil((before + n_new) * cells) - 1
     in_input = (np.arange(n_camera) + 0.5) * n_new / n_camera + before
-    position = np.clip(in_input * n_prototypes / side - 0.5, 0, n_prototypes - 1)
-    first = np.minimum(position.astype(int), n_prototypes - 2)
+    position = np.clip(in_input * cells - 0.5, first, last)
+    low = position.astype(int)
     weights = np.zeros((n_camera, n_prototypes))
     rows = np.arange(n_camera)
-    weights[rows, first] = 1 - (position - first)
-    weights[rows, first + 1] = position - first
+    weights[rows, low] += 1 - (position - low)
+    weights[rows, np.minimum(low + 1, last)] += position - low
     return weights
 
 

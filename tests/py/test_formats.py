@@ -146,5 +146,13 @@ def test_noise_alone_gives_no_cells(daemon, image):
     assert reply.segmentation.summary.count == 0 and reply.segmentation.summary.confluence == 0
 
 
+@pytest.mark.parametrize("deviation", [0.7, 1, 2, 5])
+def test_coarse_noise_of_eight_bits_gives_no_cells(daemon, deviation):
+    """Wider than the least span or not."""
+    image = np.random.default_rng(0).normal(100, deviation, (640, 640)).round().astype(np.uint8)
+    with Session(daemon, pb.SessionOptions()) as session:
+        assert not session.segment(raw(image)).segmentation.instances
+
+
 def _percentiles(**fields) -> pb.Normalization:
     return pb.Normalization(percentiles=pb.Normalization.Percentiles(low=0.5, high=99.5, **fields))
