@@ -7,5 +7,7 @@ mod bad_frames;
 mod delivery;
 mod doors;
 mod ends;
+mod layers;
 mod settings_of_a_session;
+mod tree;
 mod trouble;
