@@ -3,8 +3,6 @@
 use super::{colour_samples, percentile::Counts};
 use crate::frame::Frame;
 
-const N_VALUES: usize = 1 << 16;
-
 /// What a first, vectorised pass over a frame finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Survey {
@@ -20,11 +18,15 @@ pub(super) struct Survey {
     pub n_at_most: u64,
 }
 
-/// Four histograms, taken in turn: a sample need not wait for the one before it where both have the same value.
+/// Where values are few, one sample after the other often has the same one and would wait for it: they take turns with four
+/// copies. Where values are many, the copies would only crowd the cache.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    quarters: Vec<[u32; N_VALUES]>,
+    bins: Vec<u32>,
 }
+
+/// Bins of one copy while there are four.
+const MANY: usize = 4096;
 
 pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
     let most = frame.max_value() as u16;
@@ -66,35 +68,29 @@ impl Histogram {
         survey: &Survey,
         samples: &mut Vec<u16>,
     ) -> Counts<'a> {
-        self.quarters.resize(4, [0; N_VALUES]);
-        let [a, b, c, d] = self.quarters.as_mut_slice() else {
-            unreachable!("resized to 4 above")
-        };
-        let used = usize::from(survey.darkest)..usize::from(survey.brightest) + 1;
-        for quarter in [&mut *a, b, c, d] {
-            quarter[used.clone()].fill(0);
-        }
-        let most = frame.max_value() as u16;
+        let n_values = usize::from(survey.brightest - survey.darkest) + 1;
+        let copies = if n_values <= MANY { 4 } else { 1 };
+        self.bins.clear();
+        self.bins.resize(copies * n_values, 0);
+        let starts = [0, 1, 2, 3].map(|turn| turn % copies * n_values);
+        let (darkest, most) = (survey.darkest, frame.max_value() as u16);
         for y in 0..frame.height() {
             let row = colour_samples(frame.row(y), frame.format(), samples);
-            let (fours, rest) = row.as_chunks::<4>();
-            for four in fours {
-                let [i, j, k, l] = four.map(|sample| usize::from(sample.min(most)));
-                a[i] += 1;
-                b[j] += 1;
-                c[k] += 1;
-                d[l] += 1;
-            }
-            for sample in rest {
-                a[usize::from(*sample.min(&most))] += 1;
+            for four in row.chunks(4) {
+                for (sample, start) in four.iter().zip(starts) {
+                    self.bins[start + usize::from((*sample).min(most) - darkest)] += 1;
+                }
             }
         }
-        for value in used.clone() {
-            a[value] += b[value] + c[value] + d[value];
+        let (first, others) = self.bins.split_at_mut(n_values);
+        for copy in others.chunks_exact(n_values) {
+            for (bin, n) in first.iter_mut().zip(copy) {
+                *bin += n;
+            }
         }
         Counts {
-            first_value: survey.darkest,
-            counts: &a[used],
+            first_value: darkest,
+            counts: first,
             n_samples: survey.n_samples,
         }
     }
