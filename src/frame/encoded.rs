@@ -1,16 +1,133 @@
 //! PNG, TIFF and JPEG files as frames.
 
-use bytes::Bytes;
+mod tiff;
 
-use super::{FrameError, FrameLimits, Layout};
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{
+    ColorType, ImageDecoder, ImageError, ImageResult, Limits,
+    codecs::{jpeg::JpegDecoder, png::PngDecoder},
+};
+
+use super::{FrameError, FrameLimits, Layout, PixelFormat};
 
 /// Decodes an image file, told by its content, into pixels as they are in it: 16 bits stay 16 bits. `page` is of a multi-page
 /// TIFF. Sizes are checked against `limits` before anything is allocated.
+///
+/// 16-bit samples come out little-endian, rows dense. Alpha beside grey is dropped; palettes and grey of 1, 2 and 4 bits are
+/// expanded to 8.
 pub fn decode_image(
     file: &[u8],
     page: u32,
     limits: &FrameLimits,
 ) -> Result<(Layout, Bytes), FrameError> {
-    let _ = (file, page, limits);
-    todo!()
+    let single = |name: &str| match page {
+        0 => Ok(()),
+        _ => Err(FrameError::Invalid(format!(
+            "page {page}: a {name} file has one page, page 0"
+        ))),
+    };
+    match file {
+        [0x89, b'P', b'N', b'G', ..] => {
+            single("PNG")?;
+            let mut room = Limits::no_limits();
+            room.max_alloc = Some(limits.max_frame_bytes);
+            let decoder = PngDecoder::with_limits(Cursor::new(file), room);
+            decode("PNG", decoder, limits)
+        }
+        [0xff, 0xd8, 0xff, ..] => {
+            single("JPEG")?;
+            if !jpeg_is_whole(file) {
+                return Err(FrameError::Invalid(format!(
+                    "JPEG: cut off after {} bytes: no end of image",
+                    file.len()
+                )));
+            }
+            decode("JPEG", JpegDecoder::new(Cursor::new(file)), limits)
+        }
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
+            tiff::decode(file, page, limits)
+        }
+        _ => Err(FrameError::Invalid(format!(
+            "{} bytes that begin with {:02x?}: not a PNG, TIFF or JPEG file",
+            file.len(),
+            &file[..file.len().min(4)]
+        ))),
+    }
 }
+
+fn decode(
+    name: &str,
+    decoder: ImageResult<impl ImageDecoder>,
+    limits: &FrameLimits,
+) -> Result<(Layout, Bytes), FrameError> {
+    let failed = |error: ImageError| match error {
+        ImageError::Limits(_) => FrameError::TooLarge(format!(
+            "{name}: decoding needs more than {} bytes, the most a frame may have",
+            limits.max_frame_bytes
+        )),
+        ImageError::Unsupported(error) => FrameError::Unsupported(format!("{name}: {error}")),
+        error => FrameError::Invalid(format!("{name}: damaged: {error}")),
+    };
+    let decoder = decoder.map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let color = decoder.color_type();
+    limits.check(width, height, usize::from(color.bytes_per_pixel()))?;
+    let format = match color {
+        ColorType::L8 | ColorType::La8 => PixelFormat::Mono8,
+        ColorType::L16 | ColorType::La16 => PixelFormat::Mono16,
+        ColorType::Rgb8 => PixelFormat::Rgb8,
+        ColorType::Rgba8 => PixelFormat::Rgba8,
+        other => {
+            return Err(FrameError::Unsupported(format!(
+                "{name}: {other:?} pixels: send grey of 8 or 16 bits, or colour of 8 bits a channel"
+            )));
+        }
+    };
+    let mut pixels = vec![0; decoder.total_bytes() as usize];
+    decoder.read_image(&mut pixels).map_err(failed)?;
+    if color.has_alpha() && !color.has_color() {
+        drop_alpha(&mut pixels, format.bytes_per_pixel());
+    }
+    Ok(dense(format, width, height, pixels))
+}
+
+/// Dense rows as they come from a decoder: 16-bit samples in the host's byte order.
+fn dense(format: PixelFormat, width: u32, height: u32, mut pixels: Vec<u8>) -> (Layout, Bytes) {
+    if format.bytes_per_pixel() == 2 && cfg!(target_endian = "big") {
+        for sample in pixels.as_chunks_mut::<2>().0 {
+            sample.swap(0, 1);
+        }
+    }
+    let layout = Layout {
+        format,
+        width,
+        height,
+        row_stride: 0,
+        significant_bits: 0,
+    };
+    (layout, Bytes::from(pixels))
+}
+
+/// Keeps the first of each two samples.
+fn drop_alpha(pixels: &mut Vec<u8>, sample_bytes: usize) {
+    let n_pixels = pixels.len() / (2 * sample_bytes);
+    for pixel in 0..n_pixels {
+        let from = 2 * pixel * sample_bytes;
+        pixels.copy_within(from..from + sample_bytes, pixel * sample_bytes);
+    }
+    pixels.truncate(n_pixels * sample_bytes);
+}
+
+/// Whether the last scan is followed by an end of image. The decoder would fill what is missing with grey. Inside a scan a
+/// byte of 255 is never followed by either marker, and a thumbnail lies before the first scan.
+fn jpeg_is_whole(file: &[u8]) -> bool {
+    let last = |marker: u8| file.windows(2).rposition(|pair| pair == [0xff, marker]);
+    const END_OF_IMAGE: u8 = 0xd9;
+    const START_OF_SCAN: u8 = 0xda;
+    last(START_OF_SCAN) < last(END_OF_IMAGE)
+}
+
+#[cfg(test)]
+mod tests;

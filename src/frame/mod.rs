@@ -199,3 +199,99 @@ impl Frame {
         &self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(layout: Layout, n_bytes: usize) -> Result<Frame, FrameError> {
+        let limits = FrameLimits {
+            max_frame_bytes: 4096,
+            max_side: 64,
+        };
+        let data = Bytes::from((0..n_bytes).map(|i| i as u8).collect::<Vec<u8>>());
+        Frame::new(layout, data, FrameMetadata::default(), &limits)
+    }
+
+    const MONO16: Layout = Layout {
+        format: PixelFormat::Mono16,
+        width: 5,
+        height: 3,
+        row_stride: 0,
+        significant_bits: 0,
+    };
+
+    #[test]
+    fn a_dense_frame_gets_its_stride_and_bits() {
+        let frame = frame(MONO16, 30).unwrap();
+        assert_eq!(frame.layout().row_stride, 10);
+        assert_eq!(frame.max_value(), 65535);
+        assert_eq!(frame.row(2), (20..30).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_last_row_may_end_without_its_padding() {
+        let padded = Layout {
+            row_stride: 12,
+            ..MONO16
+        };
+        for n_bytes in [34, 36] {
+            let frame = frame(padded, n_bytes).unwrap();
+            assert_eq!(frame.row(2), (24..34).collect::<Vec<u8>>());
+        }
+    }
+
+    #[test]
+    fn every_misfit_is_named_with_what_would_be_right() {
+        let with = |change: fn(&mut Layout)| {
+            let mut layout = MONO16;
+            change(&mut layout);
+            layout
+        };
+        let cases = [
+            (
+                MONO16,
+                29,
+                "5x3 Mono16 with row_stride 10 needs 30 bytes, got 29",
+            ),
+            (
+                MONO16,
+                31,
+                "5x3 Mono16 with row_stride 10 needs 30 bytes, got 31",
+            ),
+            (
+                with(|l| l.row_stride = 9),
+                30,
+                "row_stride 9: a row of 5 Mono16 pixels has 10 bytes; use at least that, or 0 for dense rows",
+            ),
+            (
+                with(|l| l.width = 0),
+                0,
+                "0x3 pixels: both sides must be at least 1",
+            ),
+            (
+                with(|l| l.width = 65_536),
+                30,
+                "65536x3 pixels: a side may be at most 64 pixels",
+            ),
+            (
+                with(|l| (l.width, l.height) = (64, 64)),
+                30,
+                "64x64 pixels need 8192 bytes: a frame may have at most 4096 bytes",
+            ),
+            (
+                with(|l| l.row_stride = 3000),
+                9000,
+                "9000 bytes of pixels: a frame may have at most 4096 bytes",
+            ),
+            (
+                with(|l| l.significant_bits = 17),
+                30,
+                "significant_bits 17: Mono16 has 16; use 1 to 16, or 0 for all",
+            ),
+        ];
+        for (layout, n_bytes, text) in cases {
+            assert_eq!(frame(layout, n_bytes).unwrap_err().to_string(), text);
+        }
+    }
+}

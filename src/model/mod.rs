@@ -1,5 +1,13 @@
 //! What a model is: input, classes, head, tensor names; from ONNX metadata, a manifest or both, checked against the tensors.
 
+mod file;
+mod head;
+mod manifest;
+mod names;
+mod onnx;
+
+pub use file::{ModelError, ModelFile, Provenance, bundled, load};
+
 use crate::params::{Normalization, Thresholds};
 
 /// What a model is, settled when it loads.

@@ -1,34 +1,101 @@
 //! Frame to network input: the meaning of the preprocessing kernels.
+//!
+//! Two steps: [`window`] says which counts become 0 and 1, [`letterbox`] normalises, scales and pads. Every operation and its
+//! order is stated, so that a kernel can give the same bits. Nothing is squeezed through 8 bits on the way.
+
+mod histogram;
+mod letterbox;
+mod notices;
+mod percentile;
+mod resample;
+
+pub use letterbox::{FILL, letterbox};
+pub use notices::scale_notice;
 
 use crate::{
-    frame::Frame,
-    geometry::Letterbox,
+    frame::{Frame, PixelFormat},
     params::Normalization,
-    segmentation::{AppliedNormalization, Notice},
+    segmentation::{AppliedNormalization, AppliedPolicy, Notice},
 };
 
 /// Buffers kept from frame to frame.
 #[derive(Debug, Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    samples: Vec<u16>,
+    histogram: histogram::Histogram,
+    resampler: resample::Resampler,
+}
 
 /// Which counts become 0 and 1 for this frame, and what somebody should know about its brightness.
+///
+/// Samples are all colour samples of the frame; alpha and row padding are none. Those above [`Frame::max_value`] count as
+/// that. Percentiles are numpy's default: linear between the two nearest ranks, in f64. A span that is narrower than
+/// `min_span`, or empty, is not stretched: the full range is used.
 pub fn window(
     frame: &Frame,
     normalization: &Normalization,
     scratch: &mut Scratch,
 ) -> (AppliedNormalization, Vec<Notice>) {
-    let _ = (frame, normalization, scratch);
-    todo!()
+    let most = frame.max_value();
+    let full_range = |policy| AppliedNormalization {
+        low: 0.0,
+        high: f64::from(most),
+        policy,
+    };
+    let survey = histogram::survey(frame, &mut scratch.samples);
+    let mut notices = notices::brightness(&survey, most);
+    let applied = match *normalization {
+        Normalization::FullRange => full_range(AppliedPolicy::FullRange),
+        Normalization::Window { low, high } => AppliedNormalization {
+            low,
+            high,
+            policy: AppliedPolicy::Window,
+        },
+        Normalization::Percentiles {
+            low,
+            high,
+            min_span,
+        } => {
+            let counts = scratch
+                .histogram
+                .count(frame, &survey, &mut scratch.samples);
+            let (from, to) = (counts.percentile(low), counts.percentile(high));
+            let least = min_span.counts(most);
+            if to - from < least || to <= from {
+                notices.push(notices::low_contrast((low, high), (from, to), least));
+                full_range(AppliedPolicy::LowContrast)
+            } else {
+                AppliedNormalization {
+                    low: from,
+                    high: to,
+                    policy: AppliedPolicy::Percentiles,
+                }
+            }
+        }
+    };
+    (applied, notices)
 }
 
-/// Normalised, scaled and padded: `[3, H, W]`, RGB, 0..1, into `input`; grey is repeated on the three channels.
-pub fn letterbox(
-    frame: &Frame,
-    window: &AppliedNormalization,
-    letterbox: &Letterbox,
-    input: &mut [f32],
-    scratch: &mut Scratch,
-) {
-    let _ = (frame, window, letterbox, input, scratch);
-    todo!()
+/// The colour samples of one row, widened to 16 bits.
+fn colour_samples<'a>(row: &[u8], format: PixelFormat, samples: &'a mut Vec<u16>) -> &'a [u16] {
+    use PixelFormat::*;
+    samples.clear();
+    match format {
+        Mono8 | Rgb8 | Bgr8 => samples.extend(row.iter().map(|&sample| u16::from(sample))),
+        Mono10 | Mono12 | Mono14 | Mono16 => samples.extend(
+            row.as_chunks()
+                .0
+                .iter()
+                .map(|&sample| u16::from_le_bytes(sample)),
+        ),
+        Rgba8 | Bgra8 => {
+            for &[a, b, c, _alpha] in row.as_chunks().0 {
+                samples.extend([a, b, c].map(u16::from));
+            }
+        }
+    }
+    samples
 }
+
+#[cfg(test)]
+mod tests;

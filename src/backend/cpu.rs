@@ -1,1 +1,0 @@
-//! ONNX on the CPU: rten, embedded, or ONNX Runtime where its library is found.

@@ -1,0 +1,141 @@
+//! One frame after the other through preprocessing, network and decoding.
+
+use std::{sync::Arc, time::Instant};
+
+use super::engine::Network;
+use crate::{
+    backend::{Lane, LaneError, Ticket},
+    decode::{self, Bounds, Decoded},
+    frame::Frame,
+    geometry::Letterbox,
+    model::ModelSpec,
+    params::{Normalization, Params},
+    preprocess,
+    segmentation::{AppliedNormalization, Notice, NoticeCode, RawSegmentation, StageTimes},
+};
+
+pub(super) struct CpuLane {
+    model: Arc<ModelSpec>,
+    pub(super) network: Network,
+    preprocess: preprocess::Scratch,
+    decode: decode::Scratch,
+}
+
+/// A frame whose raw outputs are in the network's buffers.
+pub(super) struct Inferred {
+    pub letterbox: Letterbox,
+    pub normalization: AppliedNormalization,
+    pub notices: Vec<Notice>,
+    pub times: StageTimes,
+}
+
+impl CpuLane {
+    pub(super) fn new(model: Arc<ModelSpec>, network: Network) -> Self {
+        CpuLane {
+            model,
+            network,
+            preprocess: preprocess::Scratch::default(),
+            decode: decode::Scratch::default(),
+        }
+    }
+
+    /// As far as the network's raw outputs.
+    pub(super) fn infer(
+        &mut self,
+        frame: &Frame,
+        normalization: &Normalization,
+        ticket: &Ticket,
+    ) -> Result<Inferred, LaneError> {
+        let mut times = StageTimes::default();
+        look(ticket)?;
+        let started = Instant::now();
+        let letterbox = Letterbox::new(
+            (frame.width(), frame.height()),
+            (self.model.input_width, self.model.input_height),
+        );
+        let (applied, mut notices) = preprocess::window(frame, normalization, &mut self.preprocess);
+        preprocess::letterbox(
+            frame,
+            &applied,
+            &letterbox,
+            self.network.input(),
+            &mut self.preprocess,
+        );
+        let pixel_size_um = frame.metadata().pixel_size_um;
+        if let Some((seen, trained)) = pixel_size_um.zip(self.model.trained_um_per_px) {
+            notices.extend(preprocess::scale_notice(seen, &letterbox, trained));
+        }
+        times.preprocess = started.elapsed();
+
+        look(ticket)?;
+        let started = Instant::now();
+        self.network.run().map_err(LaneError::Lane)?;
+        times.infer = started.elapsed();
+        Ok(Inferred {
+            letterbox,
+            normalization: applied,
+            notices,
+            times,
+        })
+    }
+}
+
+impl Lane for CpuLane {
+    fn segment(
+        &mut self,
+        frame: &Frame,
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<RawSegmentation, LaneError> {
+        let Inferred {
+            letterbox,
+            normalization,
+            mut notices,
+            mut times,
+        } = self.infer(frame, &params.normalization, ticket)?;
+
+        look(ticket)?;
+        let started = Instant::now();
+        let Decoded {
+            instances,
+            truncated,
+        } = decode::decode(
+            &self.model.head,
+            self.network.outputs(),
+            &letterbox,
+            &params.thresholds,
+            &Bounds::default(),
+            &mut self.decode,
+        );
+        times.decode = started.elapsed();
+        ticket.beat();
+        if truncated {
+            notices.push(Notice {
+                code: NoticeCode::Truncated,
+                message: format!(
+                    "cut at a bound: {} cells kept, max_cells is {}; what was cut had the lowest scores",
+                    instances.len(),
+                    params.thresholds.max_cells
+                ),
+            });
+        }
+        Ok(RawSegmentation {
+            width: frame.width(),
+            height: frame.height(),
+            instances,
+            normalization,
+            truncated,
+            notices,
+            times,
+        })
+    }
+}
+
+/// Between two stages: a sign of life, and whether anybody still waits.
+fn look(ticket: &Ticket) -> Result<(), LaneError> {
+    ticket.beat();
+    match ticket.is_cancelled() {
+        true => Err(LaneError::Frame("cancelled".to_owned())),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,123 @@
+//! ONNX on the CPU: rten, embedded, or ONNX Runtime where its library is found.
+//!
+//! Both engines take the same file and give the same outputs; everything around them is [`preprocess`] and [`decode`].
+
+mod engine;
+mod lane;
+mod library;
+mod onnxruntime;
+mod rten;
+
+use std::{sync::Arc, thread};
+
+use self::{engine::Engine, lane::CpuLane, library::Loaded};
+use super::{Backend, Description, Lane, LaneError};
+use crate::{
+    config::{EngineKind, EngineSettings},
+    model::{ModelFile, ModelSpec},
+};
+
+/// A model on the CPU.
+pub struct CpuBackend {
+    model: Arc<ModelSpec>,
+    description: Description,
+    engine: Engine,
+}
+
+/// Why a model does not run on the CPU.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// Fetch the library, or let the settings choose rten.
+    #[error("engine.kind onnxruntime: {0}")]
+    Library(String),
+    /// Choose another engine, or export the model another way.
+    #[error("model {model} on {engine}: {why}")]
+    Model {
+        /// Its name.
+        model: String,
+        /// The engine that refused it.
+        engine: &'static str,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl CpuBackend {
+    /// Loads `model` into the engine that `settings` choose, for `lanes` lanes.
+    pub fn new(
+        model: ModelFile,
+        settings: &EngineSettings,
+        lanes: usize,
+    ) -> Result<Self, BackendError> {
+        let threads = match settings.threads {
+            0 => default_threads(lanes),
+            threads => threads,
+        };
+        let spec = Arc::new(model.spec.clone());
+        let (engine, backend) = match settings.kind {
+            EngineKind::Rten => (
+                Engine::rten(&spec, model, threads)?,
+                rten_because("chosen in the settings"),
+            ),
+            EngineKind::OnnxRuntime => {
+                let library = library::load(settings).map_err(BackendError::Library)?;
+                let backend = describe(&library);
+                (
+                    Engine::onnxruntime(&spec, &model, &library, threads)?,
+                    backend,
+                )
+            }
+            EngineKind::Auto => match library::load(settings) {
+                Ok(library) => match Engine::onnxruntime(&spec, &model, &library, threads) {
+                    Ok(engine) => (engine, describe(&library)),
+                    Err(refusal) => (
+                        Engine::rten(&spec, model, threads)?,
+                        rten_because(&refusal.to_string()),
+                    ),
+                },
+                Err(why) => (Engine::rten(&spec, model, threads)?, rten_because(&why)),
+            },
+        };
+        let s = if threads == 1 { "" } else { "s" };
+        Ok(CpuBackend {
+            model: spec,
+            description: Description {
+                backend,
+                device: format!("cpu ({threads} thread{s})"),
+            },
+            engine,
+        })
+    }
+}
+
+impl Backend for CpuBackend {
+    fn open_lane(&self) -> Result<Box<dyn Lane>, LaneError> {
+        let network = self.engine.open().map_err(LaneError::Lane)?;
+        Ok(Box::new(CpuLane::new(self.model.clone(), network)))
+    }
+
+    fn model(&self) -> &Arc<ModelSpec> {
+        &self.model
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+}
+
+/// One core is left to the acquisition, which must not wait for us.
+fn default_threads(lanes: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    ((cores - 1) / lanes.max(1)).max(1)
+}
+
+fn rten_because(why: &str) -> String {
+    format!("rten {} (embedded): {why}", rten::VERSION)
+}
+
+fn describe(library: &Loaded) -> String {
+    format!("onnxruntime {}: {}", library.version, library.origin)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! How often each count occurs in a frame.
+
+use super::{colour_samples, percentile::Counts};
+use crate::frame::Frame;
+
+/// What a first, vectorised pass over a frame finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Colour samples.
+    pub n_samples: u64,
+    /// The darkest, at most the brightest value that the camera can deliver.
+    pub darkest: u16,
+    /// The brightest, clipped to what the camera can deliver.
+    pub brightest: u16,
+    /// Samples above what the camera can deliver.
+    pub n_above: u64,
+    /// Samples at the brightest value that the camera can deliver, or above.
+    pub n_at_most: u64,
+}
+
+/// Where values are few, one sample after the other often has the same one and would wait for it: they take turns with four
+/// copies. Where values are many, the copies would only crowd the cache.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    bins: Vec<u32>,
+}
+
+/// Bins of one copy while there are four.
+const MANY: usize = 4096;
+
+pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
+    let most = frame.max_value() as u16;
+    let mut survey = Survey {
+        n_samples: 0,
+        darkest: most,
+        brightest: 0,
+        n_above: 0,
+        n_at_most: 0,
+    };
+    for y in 0..frame.height() {
+        let row = colour_samples(frame.row(y), frame.format(), samples);
+        // Counts of a piece fit 16 bits, the width of a sample: twice as many at a time as with 32.
+        for piece in row.chunks(usize::from(u16::MAX)) {
+            let (mut darkest, mut brightest) = (u16::MAX, 0);
+            let (mut n_above, mut n_at_most) = (0_u16, 0_u16);
+            for &sample in piece {
+                darkest = darkest.min(sample);
+                brightest = brightest.max(sample);
+                n_above += u16::from(sample > most);
+                n_at_most += u16::from(sample >= most);
+            }
+            survey.darkest = survey.darkest.min(darkest);
+            survey.brightest = survey.brightest.max(brightest.min(most));
+            survey.n_above += u64::from(n_above);
+            survey.n_at_most += u64::from(n_at_most);
+        }
+        survey.n_samples += row.len() as u64;
+    }
+    survey
+}
+
+impl Histogram {
+    /// Counts the samples of a frame, clipped to what its camera can deliver. Only the bins between the darkest and the
+    /// brightest are cleared and read.
+    pub(super) fn count<'a>(
+        &'a mut self,
+        frame: &Frame,
+        survey: &Survey,
+        samples: &mut Vec<u16>,
+    ) -> Counts<'a> {
+        let n_values = usize::from(survey.brightest - survey.darkest) + 1;
+        let copies = if n_values <= MANY { 4 } else { 1 };
+        self.bins.clear();
+        self.bins.resize(copies * n_values, 0);
+        let starts = [0, 1, 2, 3].map(|turn| turn % copies * n_values);
+        let (darkest, most) = (survey.darkest, frame.max_value() as u16);
+        for y in 0..frame.height() {
+            let row = colour_samples(frame.row(y), frame.format(), samples);
+            for four in row.chunks(4) {
+                for (sample, start) in four.iter().zip(starts) {
+                    self.bins[start + usize::from((*sample).min(most) - darkest)] += 1;
+                }
+            }
+        }
+        let (first, others) = self.bins.split_at_mut(n_values);
+        for copy in others.chunks_exact(n_values) {
+            for (bin, n) in first.iter_mut().zip(copy) {
+                *bin += n;
+            }
+        }
+        Counts {
+            first_value: darkest,
+            counts: first,
+            n_samples: survey.n_samples,
+        }
+    }
+}
