@@ -83,3 +83,22 @@ impl Head {
         }
     }
 }
+
+/// Stub.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// Stub.
+    pub spec: ModelSpec,
+}
+/// Stub.
+#[derive(Debug, thiserror::Error)]
+#[error("stub")]
+pub struct ModelError;
+/// Stub.
+pub fn load(_path: &std::path::Path) -> Result<ModelFile, ModelError> {
+    Err(ModelError)
+}
+/// Stub.
+pub fn bundled() -> Result<ModelFile, ModelError> {
+    Err(ModelError)
+}
