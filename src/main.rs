@@ -1,3 +1,7 @@
 //! The program: see [`cellsegd::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cellsegd::cli::main()
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// Everything a lane needs to know beside the frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Params {
@@ -12,7 +14,7 @@ pub struct Params {
 }
 
 /// Which cells are kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Thresholds {
     /// A score must be above it; 0..1.
     pub confidence: f32,

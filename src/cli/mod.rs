@@ -1,1 +1,102 @@
-//! Subcommands.
+//! The program: subcommands, words for people, exit codes. The only place with `anyhow`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's answer goes to stdout, its complaints to stderr"
+)]
+
+mod bench;
+mod cells;
+mod choices;
+mod client;
+mod coco;
+mod daemon;
+mod demo;
+mod lane;
+mod latency;
+mod models;
+mod output;
+mod overlay;
+mod progress;
+mod record;
+mod segment;
+mod segmenter;
+mod serve;
+mod synthetic;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{backend::cpu::BackendError, config::SettingsError, model::ModelError};
+
+/// `EX_TEMPFAIL`: the device broke; started again, all may be well.
+const EXIT_DEVICE_LOST: u8 = 75;
+/// `EX_CONFIG`: starting again does not help.
+const EXIT_SETTINGS: u8 = 78;
+
+/// Live cell segmentation beside the microscope: camera frames in, each cell's mask out.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 something failed, 2 wrong usage, 75 device lost, 78 settings or a model that cannot be used.\n\
+                  Every setting is also read from the environment: CELLSEGD_LANES, CELLSEGD_ENGINE__KIND, ..."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Segment(segment::Segment),
+    Demo(demo::Demo),
+    Bench(bench::Bench),
+    Models(models::Models),
+}
+
+/// What was asked for cannot be done as asked: exit code 2, as for flags that do not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Segment(segment) => segment.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Models(models) => models.run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        exit_code(&error)
+    })
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<UsageError>() {
+        return ExitCode::from(2);
+    }
+    match error.is::<SettingsError>() || error.is::<ModelError>() || error.is::<BackendError>() {
+        true => ExitCode::from(EXIT_SETTINGS),
+        false => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,36 +1,45 @@
 //! Files, environment and flags -> valid [`Settings`].
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+mod check;
+mod load;
+mod words;
 
-use serde::Deserialize;
+pub use check::SettingsError;
+pub use load::Overrides;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use crate::frame::FrameLimits;
 
 /// Everything that an operator can choose. Checked before a socket is bound.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Where to listen. Default: `tcp://127.0.0.1:50051`.
     pub listen: Vec<Listen>,
+    /// Listen on other than loopback addresses though nothing is encrypted and nobody is asked who they are.
+    pub insecure: bool,
     /// ONNX files, each with a manifest beside it; the first is the default. Empty: the bundled model.
     pub models: Vec<PathBuf>,
-    /// What runs the models.
-    pub engine: EngineSettings,
     /// Lanes a model: frames that run at the same time.
     pub lanes: usize,
     /// Threads that move bytes. One is fastest up to several GB/s.
     pub io_threads: usize,
-    /// Bounds on what clients may send and hold.
-    pub limits: LimitSettings,
     /// Seconds that frames in flight get to be answered after SIGTERM.
     pub grace_s: u64,
+    /// What runs the models.
+    pub engine: EngineSettings,
+    /// Bounds on what clients may send and hold.
+    pub limits: LimitSettings,
     /// What is logged and how.
     pub log: LogSettings,
 }
 
 /// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Listen {
     /// `tcp://127.0.0.1:50051`; port 0 takes a free one.
     Tcp(SocketAddr),
@@ -39,7 +48,7 @@ pub enum Listen {
 }
 
 /// What runs the models.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSettings {
     /// Which engine.
@@ -51,8 +60,8 @@ pub struct EngineSettings {
 }
 
 /// Which engine runs a model on the CPU.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum EngineKind {
     /// ONNX Runtime where its library is found, else rten.
     #[default]
@@ -64,7 +73,7 @@ pub enum EngineKind {
 }
 
 /// Bounds on what clients may send and hold.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
     /// Bytes of a frame's pixels, as sent and as decoded.
@@ -88,7 +97,7 @@ pub struct LimitSettings {
 }
 
 /// What is logged and how.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
     /// As `RUST_LOG`: `info`, `cellsegd=debug,tonic=info`.
@@ -98,8 +107,8 @@ pub struct LogSettings {
 }
 
 /// For a person or for a program.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum LogFormat {
     /// Lines for a person.
     #[default]
@@ -112,12 +121,13 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 50051)))],
+            insecure: false,
             models: Vec::new(),
-            engine: EngineSettings::default(),
             lanes: 1,
             io_threads: 1,
-            limits: LimitSettings::default(),
             grace_s: 30,
+            engine: EngineSettings::default(),
+            limits: LimitSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -161,32 +171,5 @@ impl LimitSettings {
     /// How often a silent client is asked for a sign of life.
     pub fn keepalive(&self) -> Duration {
         Duration::from_secs(self.keepalive_s)
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix://") {
-            return match path.starts_with('/') {
-                true => Ok(Listen::Unix(path.into())),
-                false => Err(format!(
-                    "listen {text}: a unix socket needs an absolute path, as unix:///run/cellsegd.sock"
-                )),
-            };
-        }
-        text.strip_prefix("tcp://").and_then(|addr| addr.parse().ok()).map(Listen::Tcp).ok_or_else(|| {
-            format!("listen {text}: must be tcp://IP:PORT, as tcp://127.0.0.1:50051, or unix:///PATH")
-        })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Listen::Tcp(address) => write!(f, "tcp://{address}"),
-            Listen::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
     }
 }

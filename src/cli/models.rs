@@ -1,0 +1,113 @@
+//! `cellsegd models`: what is there, and what would run it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{choices::EngineFlags, daemon};
+use crate::{
+    backend::Backend,
+    config::Settings,
+    params::{MinSpan, Normalization},
+    telemetry,
+};
+
+/// Say what a model is and what would run it on this machine
+#[derive(Args, Debug)]
+pub(super) struct Models {
+    /// ONNX file; may be repeated [default: the settings' models, else the bundled one]
+    #[arg(long = "model", value_name = "FILE.onnx")]
+    models: Vec<PathBuf>,
+    /// Settings, TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+impl Models {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let mut overrides = self.engine.overrides(None);
+        overrides.models = self.models;
+        let settings = Settings::load(self.config.as_deref(), &overrides)?;
+        telemetry::start(&settings.log)?;
+        for (i, backend) in daemon::backends(&settings)?.iter().enumerate() {
+            if i > 0 {
+                println!();
+            }
+            print!("{}", describe(&**backend));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn describe(backend: &dyn Backend) -> String {
+    let (model, runs) = (backend.model(), backend.description());
+    let thresholds = &model.thresholds;
+    let lines = [
+        ("version", model.version.clone()),
+        (
+            "input",
+            format!("{} x {} px", model.input_width, model.input_height),
+        ),
+        ("classes", numbered(&model.classes)),
+        ("head", model.head.name().to_owned()),
+        ("precision", model.precision.clone()),
+        ("sha256", model.sha256.chars().take(12).collect()),
+        (
+            "trained at",
+            model
+                .trained_um_per_px
+                .map_or("unknown".to_owned(), |um| format!("{um} um/px")),
+        ),
+        ("runs on", runs.backend.clone()),
+        ("device", runs.device.clone()),
+        (
+            "defaults",
+            format!(
+                "confidence {}, iou {}{}, at most {} cells, {}",
+                thresholds.confidence,
+                thresholds.iou,
+                if thresholds.class_agnostic {
+                    " over all classes"
+                } else {
+                    " within a class"
+                },
+                thresholds.max_cells,
+                normalization(model.normalization),
+            ),
+        ),
+    ];
+    let lines = lines.map(|(name, value)| format!("  {name:<12}{value}\n"));
+    format!("{}\n{}", model.name, lines.concat())
+}
+
+fn numbered(classes: &[String]) -> String {
+    let classes: Vec<String> = classes
+        .iter()
+        .enumerate()
+        .map(|(i, class)| format!("{i} {class}"))
+        .collect();
+    classes.join(", ")
+}
+
+fn normalization(normalization: Normalization) -> String {
+    match normalization {
+        Normalization::FullRange => "full range".to_owned(),
+        Normalization::Window { low, high } => format!("counts {low} to {high}"),
+        Normalization::Percentiles {
+            low,
+            high,
+            min_span,
+        } => {
+            let least = match min_span {
+                MinSpan::Counts(counts) => format!("{counts} counts"),
+                MinSpan::OfFullRange(fraction) => {
+                    format!("{} % of the full range", 100.0 * fraction)
+                }
+            };
+            format!("percentiles {low} to {high} if at least {least} apart")
+        }
+    }
+}
