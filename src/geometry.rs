@@ -91,3 +91,60 @@ impl Letterbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BoxF, Letterbox};
+
+    #[test]
+    fn frames_lie_where_the_letterbox_rule_puts_them() {
+        // Worked by hand: r = min(H/h, W/w); new = max(round(side * r), 1), half to even; left, top = round((target - new) / 2 - 0.1).
+        for ((cam, input), (new, left_top)) in [
+            // 638.75 rounds to 639; the one row of padding goes below.
+            (((1024, 1022), (640, 640)), ((640, 639), (0, 0))),
+            (((640, 480), (640, 640)), ((640, 480), (0, 80))),
+            (((2048, 2048), (640, 640)), ((640, 640), (0, 0))),
+            // 479.54 rounds to 480.
+            (((1388, 1040), (640, 640)), ((640, 480), (0, 80))),
+            // Scaled up by 1.92: 147.99 rounds to 148.
+            (((333, 77), (640, 640)), ((640, 148), (0, 246))),
+            // 3.2 rounds to 3; of 637 columns of padding 318 go to the left.
+            (((5, 1000), (640, 640)), ((3, 640), (318, 0))),
+            // 2.5 and 3.5 round to even.
+            (((1280, 5), (640, 640)), ((640, 2), (0, 319))),
+            (((1280, 7), (640, 640)), ((640, 4), (0, 318))),
+            // 0.5 would round to nothing.
+            (((1280, 1), (640, 640)), ((640, 1), (0, 319))),
+            (((1, 1), (320, 320)), ((320, 320), (0, 0))),
+            // An input that is not square: r = min(384/1022, 640/1024); 384.75 rounds to 385, 127.5 to 127.
+            (((1024, 1022), (640, 384)), ((385, 384), (127, 0))),
+        ] {
+            let l = Letterbox::new(cam, input);
+            let got = ((l.width_new, l.height_new), (l.left, l.top));
+            assert_eq!(got, (new, left_top), "{cam:?} to {input:?}");
+        }
+    }
+
+    #[test]
+    fn boxes_come_back_to_camera_pixels_and_stay_in_the_frame() {
+        let letterbox = Letterbox::new((1280, 960), (640, 640));
+        let to_cam = |x0, y0, x1, y1| letterbox.to_cam(BoxF { x0, y0, x1, y1 });
+        let frame = BoxF {
+            x0: 0.0,
+            y0: 0.0,
+            x1: 1280.0,
+            y1: 960.0,
+        };
+        assert_eq!(to_cam(0.0, 80.0, 640.0, 560.0), frame);
+        assert_eq!(to_cam(-5.0, 0.0, 1e30, 640.0), frame);
+        assert_eq!(
+            to_cam(10.0, 90.5, 20.25, 100.0),
+            BoxF {
+                x0: 20.0,
+                y0: 21.0,
+                x1: 40.5,
+                y1: 40.0
+            }
+        );
+    }
+}

@@ -1,12 +1,30 @@
 //! Raw outputs of a network to instances: the meaning of the decode kernels.
+//!
+//! Everything is f32 in a fixed order of operations, without fused multiply-add, so that a GPU can repeat it bit for bit. Masks
+//! are computed at camera resolution and inside each box only: prototypes are never upsampled whole.
 
 mod disjoint;
+mod nms;
+mod paint;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod yolo_seg;
 
 pub use disjoint::{as_decoded, settle};
 
-use crate::{geometry::Letterbox, model::Head, params::Thresholds, segmentation::RawInstance};
+use std::cmp::Reverse;
 
-/// A network's outputs for one frame, row-major, batch of one.
+use crate::{
+    geometry::{BoxF, Letterbox},
+    model::Head,
+    params::Thresholds,
+    segmentation::RawInstance,
+};
+
+/// A network's outputs for one frame, row-major, batch of one. **Invariant:** lengths are those of the head's shape, against
+/// which the model's tensors were checked when it loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
     /// Boxes, scores, coefficients: `[4 + classes + coefficients, anchors]` or `[anchors, 6 + coefficients]`, by the head.
@@ -35,7 +53,23 @@ pub struct Decoded {
 
 /// Buffers kept from frame to frame.
 #[derive(Debug, Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    confidence: Vec<f32>,
+    candidates: Vec<Candidate>,
+    kept: nms::Kept,
+    coefficients: Vec<f32>,
+    painter: paint::Painter,
+}
+
+/// A detection whose score passed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Candidate {
+    /// Input pixels; finite and not empty.
+    box_in: BoxF,
+    class: u32,
+    score: f32,
+    anchor: u32,
+}
 
 impl Default for Bounds {
     /// 8,192 candidates and 64 MiB of masks.
@@ -56,6 +90,78 @@ pub fn decode(
     bounds: &Bounds,
     scratch: &mut Scratch,
 ) -> Decoded {
-    let _ = (head, outputs, letterbox, thresholds, bounds, scratch);
-    todo!()
+    let Scratch {
+        confidence,
+        candidates,
+        kept,
+        coefficients,
+        painter,
+    } = scratch;
+    confidence.clear();
+    confidence
+        .extend((0..head.shape().classes as u32).map(|class| confidence_of(thresholds, class)));
+
+    candidates.clear();
+    yolo_seg::candidates(head, outputs.detections, confidence, candidates);
+    // A total order, so that nothing depends on the order in which candidates were found.
+    candidates.sort_unstable_by_key(|candidate| Reverse(candidate.rank()));
+    let mut truncated = cut(candidates, bounds.max_candidates);
+    truncated |= match head {
+        Head::YoloSeg(_) => kept.suppress(candidates, thresholds),
+        Head::YoloSegEndToEnd(_) => cut(candidates, thresholds.max_cells as usize),
+    };
+
+    painter.prepare(letterbox, head.shape());
+    let mut instances = Vec::with_capacity(candidates.len());
+    let mut n_words = 0;
+    for candidate in &*candidates {
+        let detected_box = letterbox.to_cam(candidate.box_in);
+        let mut mask = paint::blank(detected_box);
+        n_words += mask.words().len();
+        if n_words > bounds.max_mask_words {
+            truncated = true;
+            break;
+        }
+        yolo_seg::coefficients(
+            head,
+            outputs.detections,
+            candidate.anchor as usize,
+            coefficients,
+        );
+        painter.paint(outputs.prototypes, coefficients, &mut mask);
+        if !mask.is_empty() {
+            instances.push(RawInstance {
+                class_index: candidate.class,
+                score: candidate.score,
+                detected_box,
+                mask,
+            });
+        }
+    }
+    Decoded {
+        instances,
+        truncated,
+    }
+}
+
+/// What a score of `class` must be above; infinite for a class that nobody asked for.
+fn confidence_of(thresholds: &Thresholds, class: u32) -> f32 {
+    match thresholds.classes.is_empty() || thresholds.classes.contains(&class) {
+        true => thresholds.confidence_of(class),
+        false => f32::INFINITY,
+    }
+}
+
+/// Leaves the first `most`; whether there were more.
+fn cut(candidates: &mut Vec<Candidate>, most: usize) -> bool {
+    let more = candidates.len() > most;
+    candidates.truncate(most);
+    more
+}
+
+impl Candidate {
+    /// Larger for a higher score, then for a lower anchor. Bits of floats above zero are ordered as the floats.
+    fn rank(&self) -> u64 {
+        u64::from(self.score.to_bits()) << 32 | u64::from(u32::MAX - self.anchor)
+    }
 }

@@ -4,13 +4,22 @@
 
 mod contour;
 mod label;
+mod occupied;
+mod pieces;
 mod rle;
+mod runs;
+mod transpose;
+
+use std::ops::Range;
 
 pub use contour::{Ring, rings};
 pub use label::{LabelImage, label_image};
+pub use occupied::Occupied;
 pub use rle::{RleError, decode_coco, encode_coco};
+use runs::runs;
 
 /// One instance's pixels: row-major bits of a box of the frame, least significant bit first, each row padded to 32 bits.
+/// **Invariant:** the box lies inside the frame; its makers see to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     x: u32,
@@ -90,6 +99,58 @@ impl Mask {
         self.row_mut(y)[x as usize / 32] |= 1 << (x % 32);
     }
 
+    /// Sets the pixels `xs` of row `y` of the box.
+    pub fn fill(&mut self, y: u32, xs: Range<u32>) {
+        debug_assert!(xs.start < xs.end && xs.end <= self.width, "{xs:?}");
+        let row = self.row_mut(y);
+        let (first, last) = (xs.start as usize / 32, (xs.end - 1) as usize / 32);
+        let (from, to) = (
+            u32::MAX << (xs.start % 32),
+            u32::MAX >> (31 - (xs.end - 1) % 32),
+        );
+        if first == last {
+            row[first] |= from & to;
+        } else {
+            row[first] |= from;
+            row[first + 1..last].fill(u32::MAX);
+            row[last] |= to;
+        }
+    }
+
+    /// The same pixels in the smallest box that holds them; without pixels, a box of no size.
+    pub fn trim(&self) -> Mask {
+        let set = |&y: &u32| self.row(y).iter().any(|&word| word != 0);
+        let (Some(first), Some(last)) = ((0..self.height).find(set), (0..self.height).rfind(set))
+        else {
+            return Mask::empty(self.x, self.y, 0, 0);
+        };
+        let mut columns = vec![0; self.row_words()];
+        for y in first..=last {
+            for (column, word) in columns.iter_mut().zip(self.row(y)) {
+                *column |= word;
+            }
+        }
+        let left = runs(&columns).next().map_or(0, |xs| xs.start);
+        let right = runs(&columns).last().map_or(0, |xs| xs.end);
+        let mut tight = Mask::empty(
+            self.x + left,
+            self.y + first,
+            right - left,
+            last + 1 - first,
+        );
+        for y in first..=last {
+            for xs in self.row_runs(y) {
+                tight.fill(y - first, xs.start - left..xs.end - left);
+            }
+        }
+        tight
+    }
+
+    /// The runs of set pixels of row `y` of the box, from left to right.
+    pub fn row_runs(&self, y: u32) -> impl Iterator<Item = Range<u32>> {
+        runs(self.row(y))
+    }
+
     /// Number of pixels.
     pub fn area(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()
@@ -98,5 +159,90 @@ impl Mask {
     /// Whether no pixel is set.
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Masks as a person draws them, and at random.
+
+    use proptest::prelude::*;
+
+    use super::Mask;
+
+    /// `#` is set; the box's top left corner is at (`x`, `y`).
+    pub(crate) fn drawn(x: u32, y: u32, rows: &[&str]) -> Mask {
+        let mut mask = Mask::empty(x, y, rows[0].len() as u32, rows.len() as u32);
+        for (row, line) in (0..).zip(rows) {
+            for (column, pixel) in (0..).zip(line.bytes()) {
+                if pixel == b'#' {
+                    mask.set(column, row);
+                }
+            }
+        }
+        mask
+    }
+
+    /// Every pixel of a frame, row-major.
+    pub(crate) fn frame_pixels(mask: &Mask, width: u32, height: u32) -> Vec<bool> {
+        let inside =
+            |x: u32, y: u32| x >= mask.x() && y >= mask.y() && mask.get(x - mask.x(), y - mask.y());
+        (0..height)
+            .flat_map(|y| (0..width).map(move |x| inside(x, y)))
+            .collect()
+    }
+
+    /// Noise of any density, in a box anywhere in a frame; with the frame's width and height.
+    pub(crate) fn any_mask(most: u32) -> impl Strategy<Value = (Mask, u32, u32)> {
+        (
+            1..=most,
+            1..=most,
+            0..3u32,
+            0..3u32,
+            0..3u32,
+            0..3u32,
+            0u8..=10,
+        )
+            .prop_flat_map(|(w, h, left, top, right, bottom, tenths)| {
+                prop::collection::vec(0u8..10, (w * h) as usize).prop_map(move |noise| {
+                    let mut mask = Mask::empty(left, top, w, h);
+                    for (i, _) in (0..).zip(&noise).filter(|(_, n)| **n < tenths) {
+                        mask.set(i % w, i / w);
+                    }
+                    (mask, left + w + right, top + h + bottom)
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Mask, testing::*};
+
+    #[test]
+    fn a_trimmed_mask_without_pixels_has_no_size() {
+        assert_eq!(Mask::empty(4, 5, 40, 3).trim(), Mask::empty(4, 5, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn trimming_keeps_every_pixel_and_no_empty_side((mask, width, height) in any_mask(80)) {
+            let tight = mask.trim();
+            prop_assert_eq!(frame_pixels(&tight, width, height), frame_pixels(&mask, width, height));
+            if !mask.is_empty() {
+                let (right, bottom) = (tight.width() - 1, tight.height() - 1);
+                prop_assert!((0..=right).any(|x| tight.get(x, 0)) && (0..=right).any(|x| tight.get(x, bottom)));
+                prop_assert!((0..=bottom).any(|y| tight.get(0, y)) && (0..=bottom).any(|y| tight.get(right, y)));
+            }
+        }
+
+        #[test]
+        fn filling_a_run_sets_exactly_its_pixels(start in 0u32..100, length in 1u32..100) {
+            let mut mask = Mask::empty(0, 0, 200, 1);
+            mask.fill(0, start..start + length);
+            prop_assert!((0..200).all(|x| mask.get(x, 0) == (start..start + length).contains(&x)));
+        }
     }
 }
