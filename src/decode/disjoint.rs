@@ -1,7 +1,7 @@
 //! One truth about each cell.
 
 use crate::{
-    mask::Occupied,
+    mask::{Mask, Occupied},
     params::Thresholds,
     segmentation::{Instance, Notice, NoticeCode, RawInstance, RawSegmentation, Segmentation},
 };
@@ -53,27 +53,37 @@ pub fn settle(
     }
 }
 
+/// The instances as decoded: they may overlap and be in pieces. Boxes are tight.
+pub fn as_decoded(raw: &RawSegmentation) -> Vec<Instance> {
+    let whole = |instance: &RawInstance| cell(raw, instance, instance.mask.trim());
+    raw.instances.iter().map(whole).collect()
+}
+
 /// Every instance that keeps a pixel, in the order of their scores.
 fn disjoint(raw: &RawSegmentation) -> Vec<Instance> {
     let mut occupied = Occupied::new(raw.width, raw.height);
     let settled = |instance: &RawInstance| {
         let mut mask = instance.mask.clone();
         occupied.claim(&mut mask);
-        let mask = mask.largest_piece();
-        let area = mask.area();
-        (area > 0).then(|| Instance {
-            class_index: instance.class_index,
-            score: instance.score,
-            detected_box: instance.detected_box,
-            area,
-            touches_border: mask.x() == 0
-                || mask.y() == 0
-                || mask.x() + mask.width() == raw.width
-                || mask.y() + mask.height() == raw.height,
-            mask,
-        })
+        let cell = cell(raw, instance, mask.largest_piece());
+        (cell.area > 0).then_some(cell)
     };
     raw.instances.iter().filter_map(settled).collect()
+}
+
+/// An instance with the tight `mask` that is left of its own.
+fn cell(frame: &RawSegmentation, instance: &RawInstance, mask: Mask) -> Instance {
+    Instance {
+        class_index: instance.class_index,
+        score: instance.score,
+        detected_box: instance.detected_box,
+        area: mask.area(),
+        touches_border: mask.x() == 0
+            || mask.y() == 0
+            || mask.x() + mask.width() == frame.width
+            || mask.y() + mask.height() == frame.height,
+        mask,
+    }
 }
 
 /// Areas that are shown, in pixels and, where a pixel's size is known, in square micrometres.
@@ -226,10 +236,4 @@ mod tests {
             }
         }
     }
-}
-
-/// The instances as decoded: they may overlap and be in pieces; boxes are tight.
-pub fn as_decoded(raw: &RawSegmentation) -> Vec<crate::segmentation::Instance> {
-    let _ = raw;
-    todo!()
 }

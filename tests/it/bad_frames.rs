@@ -306,9 +306,10 @@ async fn an_id_that_is_still_in_flight_is_refused() {
     let daemon = Daemon::start(Default::default(), backend, 1);
     let (mut session, _) = Session::open(&daemon, Default::default()).await;
     session.send(Request::Frame(frame(5))).await;
-    gate.started().await;
+    let running = gate.started().await;
     session.send(Request::Frame(frame(5))).await;
-    gate.release(1);
+    crate::daemon::let_it_be_read().await;
+    running.answer(1);
     assert_eq!(outcome(&session.frame_reply().await), "1 cells");
     match session.frame_reply().await.outcome {
         Some(Outcome::Failed(failed)) => {

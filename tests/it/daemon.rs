@@ -14,7 +14,6 @@ use cellsegd::{
     frame::Frame,
     params::Params,
     pool::LanePool,
-    segmentation::RawSegmentation,
     server::{self, Ended, Server},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -80,69 +79,71 @@ impl Daemon {
     }
 }
 
-/// Lanes that tell when a frame starts and hold it until the test lets it go.
-pub(crate) struct Gate {
-    started: Mutex<mpsc::Receiver<Started>>,
-    release: mpsc::Sender<Result<usize, LaneError>>,
-}
+/// Lanes that hold each frame until the test answers it.
+pub(crate) struct Gate(Mutex<mpsc::Receiver<Started>>);
 
-/// A frame that a lane has taken.
+/// A frame that a lane has taken. Dropped, it is answered without cells.
 pub(crate) struct Started {
+    pub(crate) frame: Frame,
     pub(crate) params: Params,
     pub(crate) ticket: Ticket,
+    answer: mpsc::Sender<Result<usize, LaneError>>,
 }
 
 impl Gate {
     pub(crate) fn new() -> (Self, FakeBackend) {
         let (starts, started) = mpsc::channel();
-        let (release, released) = mpsc::channel();
-        let (starts, released) = (Mutex::new(starts), Mutex::new(released));
+        let starts = Mutex::new(starts);
         let backend = FakeBackend::new(move |frame: &Frame, params: &Params, ticket: &Ticket| {
             if is_warm_up(frame) {
                 return Ok(fake::cells(frame, 0, 1));
             }
-            let start = Started {
-                params: params.clone(),
-                ticket: ticket.clone(),
+            let (answer, answered) = mpsc::channel();
+            let (frame, params, ticket) = (frame.clone(), params.clone(), ticket.clone());
+            let started = Started {
+                frame: frame.clone(),
+                params,
+                ticket,
+                answer,
             };
             // The test may be over.
-            let _ = starts.lock().unwrap().send(start);
-            let answer: Result<RawSegmentation, LaneError> =
-                match released.lock().unwrap().recv().unwrap_or(Ok(0)) {
-                    Ok(cells) => Ok(fake::cells(frame, cells, 4)),
-                    Err(error) => Err(error),
-                };
-            answer
+            let _ = starts.lock().unwrap().send(started);
+            answered
+                .recv()
+                .unwrap_or(Ok(0))
+                .map(|cells| fake::cells(&frame, cells, 4))
         });
-        (
-            Gate {
-                started: Mutex::new(started),
-                release,
-            },
-            backend,
-        )
+        (Gate(Mutex::new(started)), backend)
     }
 
     /// Waits until a lane has taken a frame.
     pub(crate) async fn started(&self) -> Started {
-        tokio::task::block_in_place(|| self.started.lock().unwrap().recv_timeout(PATIENCE))
+        tokio::task::block_in_place(|| self.0.lock().unwrap().recv_timeout(PATIENCE))
             .expect("a frame starts")
     }
 
     /// Whether a lane has taken another frame.
     pub(crate) fn has_started_another(&self) -> bool {
-        self.started.lock().unwrap().try_recv().is_ok()
+        self.0.lock().unwrap().try_recv().is_ok()
+    }
+}
+
+impl Started {
+    /// The lane answers with this many cells.
+    pub(crate) fn answer(self, cells: usize) {
+        self.answer.send(Ok(cells)).expect("the lane waits");
     }
 
-    /// The lane answers its frame with this many cells.
-    pub(crate) fn release(&self, cells: usize) {
-        self.release.send(Ok(cells)).expect("the lane waits");
+    /// The lane fails.
+    pub(crate) fn fail(self, error: LaneError) {
+        self.answer.send(Err(error)).expect("the lane waits");
     }
+}
 
-    /// The lane fails its frame.
-    pub(crate) fn fail(&self, error: LaneError) {
-        self.release.send(Err(error)).expect("the lane waits");
-    }
+/// Time for the daemon to read what was sent, where no reply can tell that it has. If it is too short a test fails, never
+/// passes.
+pub(crate) async fn let_it_be_read() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// The pool's own frame, by which a lane is warmed up: of the fake model's size.

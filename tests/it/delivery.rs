@@ -4,13 +4,25 @@ use std::time::Duration;
 
 use cellsegd::{
     config::Settings,
-    proto::{self as pb, stream_reply::Reply, stream_request::Request},
+    proto::{self as pb, stream_request::Request},
 };
 
 use crate::{
     client::{Session, frame, outcome},
-    daemon::{Daemon, Gate},
+    daemon::{Daemon, Gate, let_it_be_read},
 };
+
+/// A frame that a lane can tell from others: every pixel is its id.
+fn filled(id: u64) -> pb::Frame {
+    let pixels = pb::RawPixels {
+        format: pb::PixelFormat::Mono8.into(),
+        width: 8,
+        height: 8,
+        data: vec![id as u8; 64].into(),
+        ..Default::default()
+    };
+    crate::client::raw(id, pixels)
+}
 
 fn in_series(id: u64, position: &str) -> pb::Frame {
     let metadata = pb::FrameMetadata {
@@ -67,22 +79,15 @@ async fn every_frame_is_answered_once_in_order() {
 async fn two_lanes_keep_the_order() {
     let backend = cellsegd::backend::fake::FakeBackend::new(|frame, _, _| {
         // Earlier frames take longer.
-        std::thread::sleep(Duration::from_millis(u64::from(frame.data()[0])));
+        std::thread::sleep(Duration::from_millis(
+            30 - 10 * u64::from(frame.data()[0] % 4),
+        ));
         Ok(cellsegd::backend::fake::cells(frame, 1, 4))
     });
     let daemon = Daemon::start(Settings::default(), backend, 2);
     let (mut session, _) = Session::open(&daemon, Default::default()).await;
-    for (id, slow) in [(0, 30), (1, 1), (2, 20), (3, 0)] {
-        let pixels = pb::RawPixels {
-            format: pb::PixelFormat::Mono8.into(),
-            width: 8,
-            height: 8,
-            data: vec![slow; 64].into(),
-            ..Default::default()
-        };
-        session
-            .send(Request::Frame(crate::client::raw(id, pixels)))
-            .await;
+    for id in 0..4 {
+        session.send(Request::Frame(filled(id))).await;
     }
     for id in 0..4 {
         assert_eq!(session.frame_reply().await.id, id);
@@ -100,20 +105,20 @@ async fn unread_answers_count_as_in_flight() {
     let (mut session, opened) = Session::open(&daemon, options).await;
     assert_eq!(opened.window, 2);
     for id in 0..3 {
-        session.send(Request::Frame(frame(id))).await;
+        session.send(Request::Frame(filled(id))).await;
     }
-    gate.started().await;
-    gate.started().await;
-    // The second in order is done; its answer cannot leave before the first, so the third must not start.
-    gate.release(1);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut running = [gate.started().await, gate.started().await];
+    running.sort_by_key(|started| started.frame.data()[0]);
+    let [first, second] = running;
+    // The second's answer cannot leave before the first's, so the third must not start.
+    second.answer(1);
+    let_it_be_read().await;
     assert!(
         !gate.has_started_another(),
         "a third frame in a window of two"
     );
-    gate.release(1);
-    gate.started().await;
-    gate.release(1);
+    first.answer(1);
+    gate.started().await.answer(1);
     for id in 0..3 {
         assert_eq!(session.frame_reply().await.id, id);
     }
@@ -149,42 +154,34 @@ async fn latest_replaces_what_waits_and_tells() {
     let daemon = Daemon::start(Settings::default(), backend, 1);
     let (mut session, _) = Session::open(&daemon, latest(3)).await;
     session.send(Request::Frame(in_series(0, "A"))).await;
-    gate.started().await;
+    let running = gate.started().await;
     for (id, position) in [(1, "A"), (2, "B"), (3, "A"), (4, "A"), (5, "B")] {
         session.send(Request::Frame(in_series(id, position))).await;
     }
-    // Answered in order, so everything sent was read once this update is answered.
-    session.send(Request::Update(Default::default())).await;
-    session.half_close();
-    let mut ends = Vec::new();
-    for _ in 0..3 {
-        gate.release(1);
+    let_it_be_read().await;
+    running.answer(1);
+    gate.started().await.answer(1);
+    gate.started().await.answer(1);
+    for (id, end) in [
+        (0, "1 cells"),
+        (1, "NewerFrame"),
+        (2, "NewerFrame"),
+        (3, "NewerFrame"),
+        (4, "1 cells"),
+        (5, "1 cells"),
+    ] {
+        let reply = session.frame_reply().await;
+        assert_eq!((reply.id, outcome(&reply).as_str()), (id, end));
     }
-    while let Ok(Some(reply)) = session.next().await {
-        match reply {
-            Reply::Frame(reply) => ends.push((reply.id, outcome(&reply))),
-            Reply::Closed(closed) => assert_eq!(
-                (closed.segmented, closed.dropped),
-                (
-                    ends.iter().filter(|(_, end)| end == "1 cells").count() as u64,
-                    ends.iter().filter(|(_, end)| end == "NewerFrame").count() as u64
-                )
-            ),
-            _ => {}
+    let closed = session.close().await;
+    assert_eq!(
+        closed,
+        pb::SessionClosed {
+            frames: 6,
+            segmented: 3,
+            dropped: 3,
+            failed: 0
         }
-    }
-    assert_eq!(
-        ends.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
-        [0, 1, 2, 3, 4, 5]
-    );
-    assert_eq!(
-        (ends[0].1.as_str(), ends[1].1.as_str()),
-        ("1 cells", "NewerFrame")
-    );
-    assert_eq!(
-        (ends[4].1.as_str(), ends[5].1.as_str()),
-        ("1 cells", "1 cells"),
-        "the newest of each series"
     );
 }
 
@@ -200,14 +197,14 @@ async fn cancelling_drops_a_frame_that_waits_and_frees_its_place() {
     for id in [7, 8] {
         session.send(Request::Frame(frame(id))).await;
     }
-    gate.started().await;
+    let running = gate.started().await;
     for frame_id in [7, 8, 99] {
         session.send(Request::Cancel(pb::Cancel { frame_id })).await;
     }
     session.send(Request::Frame(frame(9))).await;
-    gate.release(1);
-    gate.started().await;
-    gate.release(2);
+    let_it_be_read().await;
+    running.answer(1);
+    gate.started().await.answer(2);
     for (id, end) in [(7, "1 cells"), (8, "Cancelled"), (9, "2 cells")] {
         let reply = session.frame_reply().await;
         assert_eq!((reply.id, outcome(&reply).as_str()), (id, end));
@@ -220,7 +217,7 @@ async fn a_frame_not_started_by_its_deadline_is_dropped_while_the_lane_is_busy()
     let daemon = Daemon::start(Settings::default(), backend, 1);
     let (mut session, _) = Session::open(&daemon, Default::default()).await;
     session.send(Request::Frame(frame(1))).await;
-    gate.started().await;
+    let running = gate.started().await;
     let deadline = prost_types::Duration {
         seconds: 0,
         nanos: 1_000_000,
@@ -231,12 +228,14 @@ async fn a_frame_not_started_by_its_deadline_is_dropped_while_the_lane_is_busy()
             ..frame(2)
         }))
         .await;
-    // Its place is free again although the lane still holds the first: with a window of four, four more are taken.
+    // With a window of four and the lane busy, three more are taken only if the second gave up its place.
     for id in 3..6 {
         session.send(Request::Frame(frame(id))).await;
     }
-    for _ in 0..4 {
-        gate.release(1);
+    let_it_be_read().await;
+    running.answer(1);
+    for _ in 3..6 {
+        gate.started().await.answer(1);
     }
     for (id, end) in [
         (1, "1 cells"),

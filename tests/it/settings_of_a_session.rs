@@ -84,7 +84,8 @@ async fn an_update_is_answered_in_order_and_holds_for_the_frames_after_it() {
 
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let params = gate.started().await.params;
+        let started = gate.started().await;
+        let params = &started.params;
         seen.push((params.thresholds.confidence, params.thresholds.iou));
         if seen.len() == 2 {
             let min_span = MinSpan::Counts(7.0);
@@ -97,7 +98,7 @@ async fn an_update_is_answered_in_order_and_holds_for_the_frames_after_it() {
                 }
             );
         }
-        gate.release(1);
+        started.answer(1);
     }
     assert_eq!(seen, [(0.25, 0.7), (0.5, 0.7), (0.9, 0.7), (0.5, 0.7)]);
 

@@ -50,8 +50,9 @@ async fn a_lost_device_fails_what_is_in_flight_and_ends_the_daemon() {
     for id in 1..=3 {
         session.send(Request::Frame(frame(id))).await;
     }
-    gate.started().await;
-    gate.fail(LaneError::Device("on order".to_owned()));
+    gate.started()
+        .await
+        .fail(LaneError::Device("on order".to_owned()));
     for id in 1..=3 {
         let reply = session.frame_reply().await;
         assert_eq!((reply.id, outcome(&reply).as_str()), (id, "DeviceLost"));
@@ -79,23 +80,22 @@ async fn a_client_that_vanishes_frees_its_place_and_its_frame_is_given_up() {
     for id in 1..=3 {
         session.send(Request::Frame(frame(id))).await;
     }
-    let ticket = gate.started().await.ticket;
+    let running = gate.started().await;
     drop(session);
-    while !ticket.is_cancelled() {
+    while !running.ticket.is_cancelled() {
         tokio::task::yield_now().await;
     }
-    gate.release(1);
+    running.answer(1);
     // One place in all: it must be free again. Between the vanishing and its noticing the daemon may still say no.
     let mut next = loop {
         let mut session = Session::new(&daemon).await;
-        session.send(Request::Open(Default::default())).await;
+        session.try_send(Request::Open(Default::default())).await;
         if let Ok(Some(_)) = session.next().await {
             break session;
         }
     };
     next.send(Request::Frame(frame(9))).await;
-    gate.started().await;
-    gate.release(5);
+    gate.started().await.answer(5);
     assert_eq!(
         outcome(&next.frame_reply().await),
         "5 cells",
@@ -126,8 +126,7 @@ async fn frames_wait_for_the_byte_budget_and_none_is_lost() {
     two.send(Request::Frame(frame(2))).await;
     one.send(Request::Frame(frame(3))).await;
     for _ in 0..3 {
-        gate.started().await;
-        gate.release(1);
+        gate.started().await.answer(1);
     }
     assert_eq!(one.frame_reply().await.id, 1);
     assert_eq!(two.frame_reply().await.id, 2);
