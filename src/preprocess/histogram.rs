@@ -76,10 +76,14 @@ impl Histogram {
         let (darkest, most) = (survey.darkest, frame.max_value() as u16);
         for y in 0..frame.height() {
             let row = colour_samples(frame.row(y), frame.format(), samples);
-            for four in row.chunks(4) {
-                for (sample, start) in four.iter().zip(starts) {
-                    self.bins[start + usize::from((*sample).min(most) - darkest)] += 1;
+            let (fours, rest) = row.as_chunks::<4>();
+            for four in fours {
+                for (&sample, start) in four.iter().zip(starts) {
+                    self.bins[start + usize::from(sample.min(most) - darkest)] += 1;
                 }
+            }
+            for &sample in rest {
+                self.bins[usize::from(sample.min(most) - darkest)] += 1;
             }
         }
         let (first, others) = self.bins.split_at_mut(n_values);

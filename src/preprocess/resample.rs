@@ -145,26 +145,29 @@ impl Taps {
 impl Gathered {
     fn fill(&mut self, row: &[u8], format: PixelFormat, offset: usize, columns: &Taps) {
         use PixelFormat::*;
-        for (taps, samples) in [
-            (&columns.first, &mut self.first),
-            (&columns.second, &mut self.second),
-        ] {
-            let pairs = taps.iter().map(|&x| x as usize).zip(samples);
-            match format {
-                Mono10 | Mono12 | Mono14 | Mono16 => {
-                    let (row, _) = row.as_chunks();
-                    pairs.for_each(|(x, sample)| *sample = u16::from_le_bytes(row[x]));
-                }
-                Mono8 => pairs.for_each(|(x, sample)| *sample = u16::from(row[x])),
-                Rgb8 | Bgr8 => {
-                    let (row, _) = row.as_chunks::<3>();
-                    pairs.for_each(|(x, sample)| *sample = u16::from(row[x][offset]));
-                }
-                Rgba8 | Bgra8 => {
-                    let (row, _) = row.as_chunks::<4>();
-                    pairs.for_each(|(x, sample)| *sample = u16::from(row[x][offset]));
-                }
+        match format {
+            Mono10 | Mono12 | Mono14 | Mono16 => {
+                let (row, _) = row.as_chunks();
+                self.gather(columns, |x| u16::from_le_bytes(row[x]));
             }
+            Mono8 => self.gather(columns, |x| u16::from(row[x])),
+            Rgb8 | Bgr8 => {
+                let (row, _) = row.as_chunks::<3>();
+                self.gather(columns, |x| u16::from(row[x][offset]));
+            }
+            Rgba8 | Bgra8 => {
+                let (row, _) = row.as_chunks::<4>();
+                self.gather(columns, |x| u16::from(row[x][offset]));
+            }
+        }
+    }
+
+    fn gather(&mut self, columns: &Taps, sample: impl Fn(usize) -> u16) {
+        let taps = columns.first.iter().zip(&columns.second);
+        let samples = self.first.iter_mut().zip(&mut self.second);
+        for ((first, second), (&x_first, &x_second)) in samples.zip(taps) {
+            *first = sample(x_first as usize);
+            *second = sample(x_second as usize);
         }
     }
 

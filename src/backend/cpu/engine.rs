@@ -22,7 +22,7 @@ pub(super) enum Engine {
 /// A model that runs, with its own buffers: one lane's.
 pub(super) enum Network {
     Rten(RtenNetwork),
-    OnnxRuntime(OnnxRuntimeNetwork),
+    OnnxRuntime(Box<OnnxRuntimeNetwork>),
 }
 
 impl Engine {
@@ -60,7 +60,7 @@ impl Engine {
             Engine::Rten(model) => Ok(Network::Rten(model.open())),
             Engine::OnnxRuntime(model) => model
                 .open()
-                .map(Network::OnnxRuntime)
+                .map(|network| Network::OnnxRuntime(Box::new(network)))
                 .map_err(|error| error.to_string()),
         }
     }
