@@ -165,7 +165,10 @@ impl Run<'_> {
         println!("\n{}", table(&self.latencies.rows()));
         println!(
             "{} frames, {} segmented, {} cells, by {}",
-            totals.files, totals.segmented, totals.cells, provenance.backend
+            totals.files,
+            totals.segmented,
+            totals.cells,
+            provenance.engine()
         );
         println!(
             "overlays, label images, cells.csv and run.json are in {}",

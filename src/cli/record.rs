@@ -197,6 +197,13 @@ impl FileSummary {
 }
 
 impl Provenance {
+    /// The engine, without why it was chosen.
+    pub(super) fn engine(&self) -> &str {
+        self.backend
+            .split_once(": ")
+            .map_or(&self.backend, |(engine, _)| engine)
+    }
+
     /// Of a lane in this process.
     pub(super) fn of_lane(
         model: &ModelSpec,

@@ -102,11 +102,11 @@ impl Segment {
         record.write(&self.out)?;
         let totals = record.totals();
         run.progress.finish(&format!(
-            "{} of {} files segmented, {} cells, {} in {}",
+            "{} of {} files segmented, {} cells, by {}; results are in {}",
             totals.segmented,
             totals.files,
             totals.cells,
-            provenance.backend,
+            provenance.engine(),
             self.out.display(),
         ));
         ended?;
