@@ -11,8 +11,9 @@ import grpc
 from contract import ROOT, rpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-BIN = Path(os.environ.get("CELLSEGD_BIN", ROOT / "target/debug/cellsegd")).absolute()
-STAGES = Path(os.environ.get("CELLSEGD_STAGES", ROOT / "target/debug/examples/stages")).absolute()
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BIN = Path(os.environ.get("CELLSEGD_BIN", TARGET / "debug/cellsegd")).absolute()
+STAGES = Path(os.environ.get("CELLSEGD_STAGES", TARGET / "debug/examples/stages")).absolute()
 BUNDLED_MODEL = ROOT / "engines/cell_pilot_640.onnx"
 
 START_S = 120
@@ -104,6 +105,9 @@ class Daemon:
     def channel(self, target: str | None = None) -> grpc.Channel:
         # Each channel its own connection: the global subchannel pool would share one.
         options = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100)]
+        if target and target.startswith("unix:"):
+            # grpcio names the socket's path as authority, which is no authority, and HTTP/2 servers refuse it.
+            options.append(("grpc.default_authority", "localhost"))
         return grpc.insecure_channel(target or self.address, options=options)
 
     def stub(self, channel: grpc.Channel | None = None) -> rpc.SegmenterStub:

@@ -128,7 +128,8 @@ def test_latest_without_reading_keeps_a_bound_on_its_drop_notices(bounded):
         for _ in range(2):
             time.sleep(1)
             check_normal_answers(bounded, expected)
-    assert peak.growth_mib < 100
+    # Whatever is sent: 5 MB or 240 MB of pixels make the same step once.
+    assert peak.growth_mib < 200
 
 
 def test_rubbish_on_the_wire_ends_one_connection_only(bounded):
