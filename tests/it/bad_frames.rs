@@ -44,15 +44,21 @@ fn with_thresholds(thresholds: pb::Thresholds) -> pb::Frame {
     }
 }
 
-/// The first bytes of a PNG that says it is 60,000 x 60,000.
+/// A small PNG that says it is 60,000 x 60,000.
 fn png_bomb() -> Vec<u8> {
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
-    png.extend(60_000u32.to_be_bytes());
-    png.extend(60_000u32.to_be_bytes());
-    png.extend([8, 0, 0, 0, 0]);
-    let mut crc = flate2::Crc::new();
-    crc.update(&png[12..]);
-    png.extend(crc.sum().to_be_bytes());
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], data: &[u8]| {
+        png.extend((data.len() as u32).to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(kind);
+        crc.update(data);
+        png.extend([kind.as_slice(), data].concat());
+        png.extend(crc.sum().to_be_bytes());
+    };
+    let side = 60_000u32.to_be_bytes();
+    chunk(b"IHDR", &[&side[..], &side[..], &[8, 0, 0, 0, 0]].concat());
+    chunk(b"IDAT", &[0x78, 0x01, 0x03, 0x00, 0x00, 0x00, 0x00, 0x01]);
+    chunk(b"IEND", &[]);
     png
 }
 

@@ -1,5 +1,7 @@
 //! What a user sees, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod client;
 mod daemon;
 

@@ -11,7 +11,7 @@ use crate::{
     model::ModelSpec,
     params::{Normalization, Params},
     preprocess,
-    segmentation::{AppliedNormalization, Notice, NoticeCode, RawSegmentation, StageTimes},
+    segmentation::{AppliedNormalization, Notice, RawSegmentation, StageTimes},
 };
 
 pub(super) struct CpuLane {
@@ -90,7 +90,7 @@ impl Lane for CpuLane {
         let Inferred {
             letterbox,
             normalization,
-            mut notices,
+            notices,
             mut times,
         } = self.infer(frame, &params.normalization, ticket)?;
 
@@ -109,16 +109,6 @@ impl Lane for CpuLane {
         );
         times.decode = started.elapsed();
         ticket.beat();
-        if truncated {
-            notices.push(Notice {
-                code: NoticeCode::Truncated,
-                message: format!(
-                    "cut at a bound: {} cells kept, max_cells is {}; what was cut had the lowest scores",
-                    instances.len(),
-                    params.thresholds.max_cells
-                ),
-            });
-        }
         Ok(RawSegmentation {
             width: frame.width(),
             height: frame.height(),

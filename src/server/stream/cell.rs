@@ -61,9 +61,9 @@ pub(super) struct Pending {
 }
 
 /// What the transport gets next.
-pub(super) enum Next {
-    Reply(Box<pb::StreamReply>),
-    Last(Result<pb::StreamReply, Status>),
+pub(super) struct Next {
+    pub(super) item: Result<pb::StreamReply, Status>,
+    pub(super) is_last: bool,
 }
 
 /// Masks over this many 32-bit words are settled and encoded on the work pool; smaller ones take less than the hop.
@@ -149,15 +149,22 @@ impl Cell {
             if reader_waits {
                 self.changed.notify_one();
             }
-            return Poll::Ready(Next::Reply(Box::new(message(reply))));
+            return Poll::Ready(Next {
+                item: Ok(message(reply)),
+                is_last: false,
+            });
         }
         if state.session.is_idle()
             && let Some(end) = state.end.take()
         {
             let closed = Reply::Closed(convert::closed(state.session.counts()));
-            return Poll::Ready(Next::Last(end.map(|()| pb::StreamReply {
+            let item = end.map(|()| pb::StreamReply {
                 reply: Some(closed),
-            })));
+            });
+            return Poll::Ready(Next {
+                item,
+                is_last: true,
+            });
         }
         state.waker = Some(context.waker().clone());
         Poll::Pending

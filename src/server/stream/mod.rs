@@ -57,14 +57,13 @@ impl Stream for Replies {
         let Phase::Open(opened) = &self.0 else {
             return Poll::Ready(None);
         };
-        match opened.cell.poll_reply(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(cell::Next::Reply(reply)) => Poll::Ready(Some(Ok(*reply))),
-            Poll::Ready(cell::Next::Last(last)) => {
-                self.0 = Phase::Over;
-                Poll::Ready(Some(last))
-            }
+        let Poll::Ready(next) = opened.cell.poll_reply(context) else {
+            return Poll::Pending;
+        };
+        if next.is_last {
+            self.0 = Phase::Over;
         }
+        Poll::Ready(Some(next.item))
     }
 }
 
