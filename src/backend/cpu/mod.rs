@@ -1,6 +1,7 @@
 //! ONNX on the CPU: rten, embedded, or ONNX Runtime where its library is found.
 //!
-//! Both engines take the same file and give the same outputs; everything around them is [`preprocess`] and [`decode`].
+//! Both engines take the same file and give the same outputs; everything around them is [`crate::preprocess`] and
+//! [`crate::decode`].
 
 mod engine;
 mod lane;
