@@ -5,6 +5,7 @@ import zlib
 
 import cv2
 import grpc
+import lz4.frame
 import numpy as np
 from contract import pb
 from daemon import Daemon
@@ -157,7 +158,12 @@ def pixels(instance: pb.Instance, width: int, height: int) -> np.ndarray:
 def labels(segmentation: pb.Segmentation) -> np.ndarray:
     """The label image of a reply."""
     image = segmentation.label_image
-    data = zlib.decompress(image.data) if image.compression == pb.COMPRESSION_ZLIB else image.data
+    unpack = {
+        pb.COMPRESSION_NONE: bytes,
+        pb.COMPRESSION_ZLIB: zlib.decompress,
+        pb.COMPRESSION_LZ4: lz4.frame.decompress,
+    }
+    data = unpack[image.compression](image.data)
     dtype = {2: "<u2", 4: "<u4"}[image.bytes_per_pixel]
     return np.frombuffer(data, dtype).reshape(segmentation.height, segmentation.width)
 

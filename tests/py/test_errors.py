@@ -30,7 +30,7 @@ def percentiles(**fields) -> pb.Normalization:
 
 
 RING = pb.Ring(xy_delta=[0, 0, 4, 0, 0, 4])
-LZ4, ZLIB = pb.COMPRESSION_LZ4, pb.COMPRESSION_ZLIB
+ZLIB = pb.COMPRESSION_ZLIB
 
 # name: what is sent, how the stream ends, words that the message has.
 ENDINGS = {
@@ -68,7 +68,6 @@ ENDINGS = {
     "tracking": (open_with(tracking=pb.Tracking()), CODE.UNIMPLEMENTED, ["tracking"]),
     "smoothing": (open_with(normalization=percentiles(smoothing=0.5)), CODE.UNIMPLEMENTED, ["smoothing"]),
     "border": (open_with(thresholds=THRESHOLDS(border=pb.BORDER_RULE_DROP)), CODE.UNIMPLEMENTED, ["border"]),
-    "LZ4": (open_with(outputs=pb.Outputs(label_image=True, label_compression=LZ4)), CODE.UNIMPLEMENTED, ["LZ4"]),
     "labels by track": (open_with(outputs=pb.Outputs(label_by=pb.LABEL_BY_TRACK)), CODE.UNIMPLEMENTED, ["label_by", "track"]),
     "border in an update": (
         update_with(thresholds=THRESHOLDS(border=pb.BORDER_RULE_UNBIASED)), CODE.UNIMPLEMENTED, ["border"],

@@ -133,6 +133,20 @@ def test_the_files_of_one_frame_tell_one_truth(tmp_path):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_label_image_is_the_same_however_it_is_compressed(daemon):
+    frame = demo_frame()
+    images = []
+    for compression in (pb.COMPRESSION_UNSPECIFIED, pb.COMPRESSION_NONE, pb.COMPRESSION_ZLIB, pb.COMPRESSION_LZ4):
+        outputs = pb.Outputs(masks=pb.MASK_ENCODING_NONE, label_image=True, label_compression=compression)
+        with Session(daemon, outputs=outputs) as session:
+            segmentation = session.segment(raw(frame)).segmentation
+        # 1024x1022 of 16 bits is over 1 MiB: compressed by default.
+        assert segmentation.label_image.compression == compression or pb.COMPRESSION_ZLIB
+        images.append(labels(segmentation))
+    assert images[0].max() > 0
+    assert all(np.array_equal(image, images[0]) for image in images)
+
+
 def test_every_encoding_is_of_the_same_pixels(daemon):
     frame = demo_frame()[200:840, 100:740]
     replies = {}
