@@ -141,7 +141,7 @@ def test_a_label_image_is_the_same_however_it_is_compressed(daemon):
         with Session(daemon, outputs=outputs) as session:
             segmentation = session.segment(raw(frame)).segmentation
         # 1024x1022 of 16 bits is over 1 MiB: compressed by default.
-        assert segmentation.label_image.compression == compression or pb.COMPRESSION_ZLIB
+        assert segmentation.label_image.compression == (compression or pb.COMPRESSION_ZLIB)
         images.append(labels(segmentation))
     assert images[0].max() > 0
     assert all(np.array_equal(image, images[0]) for image in images)

@@ -219,7 +219,7 @@ def test_one_frame_without_a_session_is_the_same(daemon):
         assert cells(reply.frame) == cells(streamed)
         assert reply.opened.model.name == "tiny"
         bad = stub.Segment(pb.SegmentRequest(options=tiny_options(), frame=raw(image, width=9999)), timeout=TIMEOUT_S)
-        assert bad.frame.failed.code == pb.Failed.CODE_INVALID_FRAME and "9999" in bad.frame.failed.message
+        assert bad.frame.failed.code == pb.Failed.CODE_TOO_LARGE and "9999" in bad.frame.failed.message
         models = stub.ListModels(pb.ListModelsRequest(), timeout=TIMEOUT_S).models
     assert [model.name for model in models] == ["cell_pilot_640", "tiny"]
 
