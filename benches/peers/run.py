@@ -34,7 +34,10 @@ def python_service(threads: int):
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "benches/peers"), "service:app"]
     environment = os.environ | {"PEER_MODEL": str(BUNDLED_MODEL), "PEER_THREADS": str(threads)}
-    process = subprocess.Popen([*command, "--port", str(port), "--log-level", "warning"], env=environment)
+    # Others take their turns between two of its frames.
+    patience = ["--timeout-keep-alive", "600"]
+    command += ["--port", str(port), "--log-level", "warning", *patience]
+    process = subprocess.Popen(command, env=environment)
     try:
         yield keep_alive(port, process)
     finally:

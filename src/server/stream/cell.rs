@@ -66,8 +66,8 @@ pub(super) struct Next {
     pub(super) is_last: bool,
 }
 
-/// Masks over this many 32-bit words are settled and encoded on the work pool; smaller ones take less than the hop.
-const WORDS_WORTH_A_HOP: usize = 2048;
+/// Masks over this many 32-bit words are settled and encoded on the work pool; fewer take under 100 us, less than is worth a hop.
+const WORDS_WORTH_A_HOP: usize = 8192;
 
 impl Cell {
     pub(super) fn new(session: Session<Box<Waiting>, Pending>) -> Arc<Self> {
