@@ -155,11 +155,11 @@ def test_memory_does_not_grow_with_the_number_of_frames(bounded, model):
     options = tiny_options() if small else pb.SessionOptions()
     image = discs(160, 120) if small else demo_frame()
     n_settled = n_frames // 4
-    # A stream may outlast the tests' usual patience: one every 1,000 frames.
+    # A stream may outlast the tests' usual patience: one every 200 frames.
     settled = 0
-    for start in range(0, n_frames, 1_000):
+    for start in range(0, n_frames, 200):
         with Session(bounded, options) as session:
-            for id in range(start, min(start + 1_000, n_frames)):
+            for id in range(start, min(start + 200, n_frames)):
                 assert session.segment(raw(image, id=id)).segmentation.instances
                 if id == n_settled:
                     settled = bounded.rss()
