@@ -128,6 +128,14 @@ impl Thresholds {
                 format!("must not be over max_area_um2 {max}"),
             ));
         }
+        if self.classes.len() > n_classes {
+            let right = format!("the model has {n_classes} classes: name each at most once");
+            return Err(error(
+                "thresholds.classes",
+                format!("with {} entries", self.classes.len()),
+                right,
+            ));
+        }
         let known = |field, &class: &u32| match (class as usize) < n_classes {
             true => Ok(()),
             false => Err(error(

@@ -94,7 +94,7 @@ pub enum AppliedPolicy {
     Window,
     /// By the frame's own brightness.
     Percentiles,
-    /// Percentiles were closer than the least span: by the camera's bits.
+    /// Percentiles were closer than the least span: as wide as the full range, with the frame in its middle.
     LowContrast,
 }
 
@@ -146,7 +146,7 @@ impl AppliedPolicy {
             AppliedPolicy::FullRange => "full_range",
             AppliedPolicy::Window => "window",
             AppliedPolicy::Percentiles => "percentiles",
-            AppliedPolicy::LowContrast => "full_range (low contrast)",
+            AppliedPolicy::LowContrast => "low_contrast",
         }
     }
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{EXIT_DEVICE_LOST, choices::EngineFlags, daemon};
 use crate::{
-    config::{Listen, Overrides, Settings},
+    config::{Listen, LogSettings, Overrides, Settings},
     pool::LanePool,
     server::{self, Ended, Server},
     telemetry,
@@ -49,10 +49,17 @@ impl Serve {
             lanes: self.lanes,
             threads: self.engine.threads,
             engine: self.engine.engine,
-            quiet: self.check,
+            quiet: false,
         };
         let settings = Settings::load(self.config.as_deref(), &overrides)?;
-        telemetry::start(&settings.log)?;
+        let log = match self.check {
+            true => LogSettings {
+                filter: "warn".to_owned(),
+                ..settings.log.clone()
+            },
+            false => settings.log.clone(),
+        };
+        telemetry::start(&log)?;
         let backends = daemon::backends(&settings)?;
         if self.check {
             print!("{}\n{}", toml::to_string(&settings)?, worst_case(&settings));

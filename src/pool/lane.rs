@@ -132,11 +132,25 @@ fn reopen(backend: &dyn Backend, queue: &Queue, broken: Box<dyn Lane>) -> Option
             Err(LaneError::Device(why)) => {
                 error!(%why, "device lost");
                 queue.lose_device(&why);
+                fail_all(queue);
+                return None;
             }
             Err(error) => error!(%error, "lane cannot be opened, trying again"),
         }
         if queue.rest(REOPEN_AFTER) {
             return None;
+        }
+    }
+}
+
+/// Without a device every frame fails, until the pool ends.
+fn fail_all(queue: &Queue) {
+    loop {
+        match queue.next() {
+            Next::End => return,
+            Next::Fail(work, why) => (work.answer)(Err(LaneError::Device(why))),
+            // Taken just before the device was lost.
+            Next::Run(work) => (work.answer)(Err(LaneError::Lane("no lane is open".to_owned()))),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Health, Source, Work};
 /// starves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Starts when nothing else has waited less than ten seconds less.
+    /// Re-analysis: lets pass whatever has waited no more than ten seconds less.
     Background,
     /// An experiment.
     #[default]
@@ -24,7 +24,10 @@ pub enum Priority {
 
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// A frame waits, or there is nothing more to wait for. Only lanes that take frames sleep here.
     changed: Condvar,
+    /// Of lanes that wait before they are opened again.
+    closing: Condvar,
     health: watch::Sender<Health>,
 }
 
@@ -64,6 +67,7 @@ impl Queue {
         Queue {
             state: Mutex::new(state),
             changed: Condvar::new(),
+            closing: Condvar::new(),
             health: watch::Sender::new(Health::Serving),
         }
     }
@@ -103,6 +107,7 @@ impl Queue {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+        self.closing.notify_all();
     }
 
     pub(super) fn lose_device(&self, why: &str) {
@@ -134,7 +139,7 @@ impl Queue {
     pub(super) fn rest(&self, time: Duration) -> bool {
         let state = self.lock();
         let rested = self
-            .changed
+            .closing
             .wait_timeout_while(state, time, |state| !state.closed);
         rested.unwrap_or_else(PoisonError::into_inner).0.closed
     }

@@ -30,7 +30,7 @@ pub struct Scratch {
 ///
 /// Samples are all colour samples of the frame; alpha and row padding are none. Those above [`Frame::max_value`] count as
 /// that. Percentiles are numpy's default: linear between the two nearest ranks, in f64. A span that is narrower than
-/// `min_span`, or empty, is not stretched: the full range is used.
+/// `min_span`, or empty, is not stretched: the window is as wide as the full range, with the frame in its middle.
 pub fn window(
     frame: &Frame,
     normalization: &Normalization,
@@ -41,6 +41,15 @@ pub fn window(
         low: 0.0,
         high: f64::from(most),
         policy,
+    };
+    // An empty field becomes mid-grey whatever its level; at the range's ends a network may see things in it.
+    let in_the_middle = |from: f64, to: f64| {
+        let (middle, half) = ((from + to) / 2.0, f64::from(most) / 2.0);
+        AppliedNormalization {
+            low: middle - half,
+            high: middle + half,
+            policy: AppliedPolicy::LowContrast,
+        }
     };
     let survey = histogram::survey(frame, &mut scratch.samples);
     let mut notices = notices::brightness(&survey, most);
@@ -63,7 +72,7 @@ pub fn window(
             let least = min_span.counts(most);
             if to - from < least || to <= from {
                 notices.push(notices::low_contrast((low, high), (from, to), least));
-                full_range(AppliedPolicy::LowContrast)
+                in_the_middle(from, to)
             } else {
                 AppliedNormalization {
                     low: from,

@@ -64,7 +64,7 @@ pub(super) fn low_contrast(
     Notice {
         code: NoticeCode::LowContrast,
         message: format!(
-            "percentiles {low} to {high} are at {from} and {to} counts, closer than {min_span}: not stretched, full range used"
+            "percentiles {low} to {high} are at {from} and {to} counts, closer than {min_span:.1}: not stretched"
         ),
     }
 }

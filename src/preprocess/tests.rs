@@ -133,7 +133,7 @@ fn a_narrow_span_is_not_stretched() {
     ] {
         let (window, notices) = window(&frame, &normalization, &mut Scratch::default());
         assert_eq!(window.policy, AppliedPolicy::LowContrast);
-        assert_eq!((window.low, window.high), (0.0, 4095.0));
+        assert_eq!((window.low, window.high), (101.5 - 2047.5, 101.5 + 2047.5));
         assert_eq!(codes(&notices), [NoticeCode::LowContrast]);
         assert!(notices[0].message.contains("at 100 and 103 counts"));
     }

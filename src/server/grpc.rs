@@ -9,7 +9,8 @@ use tonic::{
 };
 
 use super::{
-    HTTP2_FRAME, KEEPALIVE_TIMEOUT, ServerError, Shared, convert, reflection, stream::Replies,
+    HTTP2_FRAME, KEEPALIVE_TIMEOUT, ServerError, Shared, UNARY_TIMEOUT, convert, reflection,
+    stream::Replies,
 };
 use crate::proto::{
     self as pb,
@@ -39,6 +40,8 @@ pub(super) fn router(
         .max_frame_size(HTTP2_FRAME)
         .http2_keepalive_interval(Some(limits.keepalive()))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // A unary call's: a stream's headers go out at once.
+        .timeout(UNARY_TIMEOUT)
         .add_service(segmenter)
         .add_service(AdminServer::new(NotYet))
         .add_service(health)

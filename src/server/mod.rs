@@ -31,6 +31,9 @@ const MESSAGE_OVERHEAD: u64 = 1 << 20;
 /// How long a client that was asked for a sign of life has to give it.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a unary call may take, from its first byte to its answer: a message that is never finished holds memory.
+const UNARY_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How long connections without a session get to close.
 const FLUSH: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,8 @@
 //! that is ready. Every frame that is offered gets exactly one answer, and answers leave in the order of the offers.
 //!
 //! **Invariant:** at most `window` frames are in flight (waiting, running or answered and not yet taken), and at most
-//! [`MAX_NOTES`] drop notices and other small replies are held.
+//! [`MAX_NOTES`] drop notices and other small replies are held. LATEST keeps two places for each of up to [`MAX_SERIES`]
+//! series beside its window, one to run and one to wait: else a frame of one series would hold up what is newer in another.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -15,6 +16,12 @@ mod tests;
 
 /// Drop notices and announcements held for a client that does not read them; past it nothing more is read from it.
 pub const MAX_NOTES: usize = 1024;
+
+/// Series that have places of their own in a LATEST session.
+pub const MAX_SERIES: usize = 16;
+
+/// Frames of one series that a LATEST session takes whatever its window: one runs, one waits.
+const PLACES_OF_A_SERIES: usize = 2;
 
 /// One client's frames, from offer to answer.
 #[derive(Debug)]
@@ -115,13 +122,15 @@ pub struct Counts {
 #[derive(Debug)]
 struct Slot<F, R> {
     id: u64,
+    series: Option<SeriesKey>,
     state: State<F, R>,
 }
 
 #[derive(Debug)]
 enum State<F, R> {
     Waiting {
-        series: SeriesKey,
+        /// When its series began to wait: a frame that replaces another keeps its turn.
+        since: Instant,
         arrived: Instant,
         deadline: Option<Instant>,
         frame: F,
@@ -152,7 +161,8 @@ impl<F, R> Session<F, R> {
             return false;
         }
         self.in_flight < self.window
-            || series.is_some_and(|series| self.replaceable(series).is_some())
+            || self.delivery == Delivery::Latest
+                && series.is_some_and(|series| self.has_place(series))
     }
 
     /// Whether an announcement may be made now.
@@ -170,11 +180,6 @@ impl<F, R> Session<F, R> {
     /// Takes a frame. The caller has asked [`Session::has_room`].
     pub fn offer(&mut self, offer: Offer<F>) {
         debug_assert!(self.has_room(Some(&offer.series)), "offered without room");
-        if self.delivery == Delivery::Latest
-            && let Some(index) = self.replaceable(&offer.series)
-        {
-            self.drop_slot(index, DropReason::NewerFrame);
-        }
         let Offer {
             id,
             series,
@@ -182,38 +187,40 @@ impl<F, R> Session<F, R> {
             deadline,
             frame,
         } = offer;
-        self.push(
-            id,
-            State::Waiting {
-                series,
-                arrived,
-                deadline,
-                frame,
-            },
-        );
+        let replaced = self.replaceable(&series);
+        let since = replaced.and_then(|index| self.slots[index].state.waiting_since());
+        if let Some(index) = replaced {
+            self.drop_slot(index, DropReason::NewerFrame);
+        }
+        let waiting = State::Waiting {
+            since: since.unwrap_or(arrived),
+            arrived,
+            deadline,
+            frame,
+        };
+        self.push(id, Some(series), waiting);
     }
 
     /// Takes a frame that failed before it could be offered, with its answer. The caller has asked [`Session::has_room`].
     pub fn refuse(&mut self, id: u64, answer: R) {
-        self.push(id, State::Answered(Outcome::Failed, answer));
+        self.push(id, None, State::Answered(Outcome::Failed, answer));
     }
 
     /// Takes a frame that is dropped on arrival.
     pub fn drop_on_arrival(&mut self, id: u64, reason: DropReason) {
-        self.push(id, State::Dropped(reason));
+        self.push(id, None, State::Dropped(reason));
     }
 
     /// Announces something, in order with the frames around it. The caller has asked [`Session::has_room_for_note`].
     pub fn announce(&mut self, note: R) {
-        self.push(0, State::Note(note));
+        self.push(0, None, State::Note(note));
     }
 
-    /// When the frame that would start next arrived.
+    /// Since when the series of the frame that would start next has waited.
     pub fn waiting_since(&self) -> Option<Instant> {
-        self.slots.iter().find_map(|slot| match slot.state {
-            State::Waiting { arrived, .. } => Some(arrived),
-            _ => None,
-        })
+        self.slots
+            .iter()
+            .find_map(|slot| slot.state.waiting_since())
     }
 
     /// The frame that a lane runs next. Frames past their deadline are dropped on the way.
@@ -255,16 +262,14 @@ impl<F, R> Session<F, R> {
         })
     }
 
-    /// Drops frames past their deadline. Says whether there were any.
-    pub fn expire(&mut self, now: Instant) -> bool {
-        self.drop_where(DropReason::Deadline, |deadline| {
-            deadline.is_some_and(|deadline| deadline <= now)
-        })
-    }
-
-    /// Drops every frame that has not started. Says whether there were any.
-    pub fn drop_waiting(&mut self, reason: DropReason) -> bool {
-        self.drop_where(reason, |_| true)
+    /// Drops frames past their deadline.
+    pub fn expire(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            if matches!(self.slots[index].state, State::Waiting { deadline: Some(deadline), .. } if deadline <= now)
+            {
+                self.drop_slot(index, DropReason::Deadline);
+            }
+        }
     }
 
     /// The earliest deadline of a frame that waits.
@@ -329,33 +334,32 @@ impl<F, R> Session<F, R> {
         (self.in_flight, self.notes) = (0, 0);
     }
 
-    fn push(&mut self, id: u64, state: State<F, R>) {
+    fn push(&mut self, id: u64, series: Option<SeriesKey>, state: State<F, R>) {
         match state.is_frame() {
             true => self.in_flight += 1,
             false => self.notes += 1,
         }
-        self.slots.push_back(Slot { id, state });
+        self.slots.push_back(Slot { id, series, state });
+    }
+
+    /// Whether LATEST takes a frame of `series` although the window is full.
+    fn has_place(&self, series: &SeriesKey) -> bool {
+        let of_series =
+            |slot: &&Slot<F, R>| slot.state.is_frame() && slot.series.as_ref() == Some(series);
+        self.replaceable(series).is_some()
+            || self.in_flight < self.window + PLACES_OF_A_SERIES * MAX_SERIES
+                && self.slots.iter().filter(of_series).count() < PLACES_OF_A_SERIES
     }
 
     /// The frame that a newer one of `series` replaces.
     fn replaceable(&self, series: &SeriesKey) -> Option<usize> {
         match self.delivery {
             Delivery::Lossless => None,
-            Delivery::Latest => self.slots.iter().position(
-                |slot| matches!(&slot.state, State::Waiting { series: waiting, .. } if waiting == series),
-            ),
+            Delivery::Latest => self
+                .slots
+                .iter()
+                .position(|slot| slot.state.is_waiting() && slot.series.as_ref() == Some(series)),
         }
-    }
-
-    fn drop_where(&mut self, reason: DropReason, which: impl Fn(Option<Instant>) -> bool) -> bool {
-        let before = self.notes;
-        for index in 0..self.slots.len() {
-            if matches!(self.slots[index].state, State::Waiting { deadline, .. } if which(deadline))
-            {
-                self.drop_slot(index, reason);
-            }
-        }
-        self.notes > before
     }
 
     /// A drop frees its place in the window: a notice is small.
@@ -372,6 +376,13 @@ impl<F, R> State<F, R> {
             self,
             State::Waiting { .. } | State::Running | State::Answered(..)
         )
+    }
+
+    fn waiting_since(&self) -> Option<Instant> {
+        match self {
+            State::Waiting { since, .. } => Some(*since),
+            _ => None,
+        }
     }
 
     fn is_waiting(&self) -> bool {

@@ -85,7 +85,10 @@ fn latest_replaces_the_frame_that_waits_in_the_same_series() {
         session.has_room(Some(&series(0))),
         "frame 2 can be replaced"
     );
-    assert!(!session.has_room(Some(&series(2))), "the window is full");
+    assert!(
+        session.has_room(Some(&series(2))),
+        "another series has places of its own"
+    );
     offer(&mut session, 4, 0, now);
     session.finish(running.seq, Outcome::Segmented, 1);
     assert_eq!(
@@ -94,6 +97,32 @@ fn latest_replaces_the_frame_that_waits_in_the_same_series() {
     );
     assert_eq!(session.start(now).unwrap().frame, 3);
     assert_eq!(session.start(now).unwrap().frame, 4);
+}
+
+#[test]
+fn latest_holds_back_a_client_that_does_not_read() {
+    let now = Instant::now();
+    let mut session = Frames::new(Delivery::Latest, 1);
+    for id in 0..2 {
+        assert!(session.has_room(Some(&series(0))));
+        offer(&mut session, id, 0, now);
+        let start = session.start(now).unwrap();
+        session.finish(start.seq, Outcome::Segmented, id);
+    }
+    assert!(!session.has_room(Some(&series(0))));
+    session.next_reply().unwrap();
+    assert!(session.has_room(Some(&series(0))));
+}
+
+#[test]
+fn a_frame_that_replaces_another_keeps_its_turn() {
+    let now = Instant::now();
+    let later = now + Duration::from_millis(5);
+    let mut session = Frames::new(Delivery::Latest, 2);
+    offer(&mut session, 1, 0, now);
+    offer(&mut session, 2, 0, later);
+    assert_eq!(session.waiting_since(), Some(now));
+    assert_eq!(session.start(later).unwrap().arrived, later);
 }
 
 #[test]
@@ -130,7 +159,8 @@ fn a_frame_past_its_deadline_is_dropped_and_never_starts() {
     offer_until(&mut session, 1, 0, now, Some(later));
     offer(&mut session, 2, 0, now);
     assert_eq!(session.next_deadline(), Some(later));
-    assert!(!session.expire(now));
+    session.expire(now);
+    assert_eq!(session.next_deadline(), Some(later), "not yet");
     assert_eq!(session.start(later).unwrap().frame, 2);
     assert_eq!(session.next_deadline(), None);
     assert_eq!(replies(&mut session), [dropped(1, DropReason::Deadline)]);
@@ -244,8 +274,9 @@ proptest! {
             let in_flight = session.slots.iter().filter(|slot| slot.state.is_frame()).count();
             prop_assert_eq!(in_flight, session.in_flight);
             prop_assert_eq!(session.slots.len() - in_flight, session.notes);
-            prop_assert!(in_flight <= window, "{} in flight", in_flight);
-            prop_assert!(running.len() <= window);
+            let places = if latest { window + PLACES_OF_A_SERIES * 3 } else { window };
+            prop_assert!(in_flight <= places, "{} in flight", in_flight);
+            prop_assert!(running.len() <= places);
         }
         while let Some(start) = session.start(now) {
             running.push(start);

@@ -186,6 +186,49 @@ async fn latest_replaces_what_waits_and_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn latest_has_a_place_for_each_series_and_a_turn_beside_others() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::start(Settings::default(), backend, 1);
+    let (mut live, _) = Session::open(&daemon, latest(2)).await;
+    let (mut acquisition, _) = Session::open(&daemon, Default::default()).await;
+    live.send(Request::Frame(in_series(0, "A"))).await;
+    let running = gate.started().await;
+    for (id, position) in [(1, "A"), (2, "B"), (3, "B")] {
+        live.send(Request::Frame(in_series(id, position))).await;
+    }
+    let_it_be_read().await;
+    for id in 0..4 {
+        acquisition.send(Request::Frame(frame(id))).await;
+    }
+    let_it_be_read().await;
+    // Newer frames take the places of those that wait, and their turns.
+    for (id, position) in [(4, "A"), (5, "B")] {
+        live.send(Request::Frame(in_series(id, position))).await;
+    }
+    let_it_be_read().await;
+    running.answer(1);
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let started = gate.started().await;
+        order.push(started.frame.metadata().position.clone());
+        started.answer(1);
+    }
+    let lives: Vec<usize> = (0..6).filter(|&i| !order[i].is_empty()).collect();
+    assert!(lives[1] <= 3, "the live view takes turns: {order:?}");
+    for (id, end) in [
+        (0, "1 cells"),
+        (1, "NewerFrame"),
+        (2, "NewerFrame"),
+        (3, "NewerFrame"),
+        (4, "1 cells"),
+        (5, "1 cells"),
+    ] {
+        let reply = live.frame_reply().await;
+        assert_eq!((reply.id, outcome(&reply).as_str()), (id, end));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cancelling_drops_a_frame_that_waits_and_frees_its_place() {
     let (gate, backend) = Gate::new();
     let daemon = Daemon::start(Settings::default(), backend, 1);

@@ -116,6 +116,14 @@ fn bad_options() -> Vec<(Options, Code, &'static str)> {
         ),
         (
             thresholds(pb::Thresholds {
+                classes: vec![0; 3],
+                ..Default::default()
+            }),
+            InvalidArgument,
+            "thresholds.classes with 3 entries: the model has 2 classes",
+        ),
+        (
+            thresholds(pb::Thresholds {
                 border: pb::BorderRule::Unbiased.into(),
                 ..Default::default()
             }),

@@ -9,7 +9,7 @@ use cellsegd::{
 
 use crate::{
     client::{Session, frame, outcome},
-    daemon::{Daemon, Gate},
+    daemon::{Daemon, Gate, let_it_be_read},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,32 +103,60 @@ async fn a_client_that_vanishes_frees_its_place_and_its_frame_is_given_up() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn frames_wait_for_the_byte_budget_and_none_is_lost() {
+/// Room for `frames` frames of 768 bytes.
+fn budget(frames: u64) -> Settings {
     let limits = LimitSettings {
-        frames_in_flight_bytes: 2048,
-        max_frame_bytes: 2048,
+        frames_in_flight_bytes: frames * 1024,
+        max_frame_bytes: 1024,
         ..Default::default()
     };
+    Settings {
+        limits,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_wait_for_the_byte_budget_and_none_is_lost() {
     let (gate, backend) = Gate::new();
-    let daemon = Daemon::start(
-        Settings {
-            limits,
-            ..Default::default()
-        },
-        backend,
-        2,
-    );
+    let daemon = Daemon::start(budget(1), backend, 2);
     let (mut one, _) = Session::open(&daemon, Default::default()).await;
     let (mut two, _) = Session::open(&daemon, Default::default()).await;
-    // A frame has 768 bytes: two units of the budget's two, so a second one has to wait.
     one.send(Request::Frame(frame(1))).await;
+    let running = gate.started().await;
     two.send(Request::Frame(frame(2))).await;
     one.send(Request::Frame(frame(3))).await;
-    for _ in 0..3 {
+    let_it_be_read().await;
+    assert!(!gate.has_started_another(), "the budget is taken");
+    running.answer(1);
+    for _ in 0..2 {
         gate.started().await.answer(1);
     }
     assert_eq!(one.frame_reply().await.id, 1);
     assert_eq!(two.frame_reply().await.id, 2);
     assert_eq!(one.frame_reply().await.id, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_held_behind_a_full_window_takes_nothing_from_others() {
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::start(budget(2), backend, 2);
+    let options = pb::SessionOptions {
+        window: 1,
+        ..Default::default()
+    };
+    let (mut full, _) = Session::open(&daemon, options).await;
+    full.send(Request::Frame(frame(1))).await;
+    let running = gate.started().await;
+    full.send(Request::Frame(frame(2))).await;
+    let_it_be_read().await;
+    let (mut other, _) = Session::open(&daemon, Default::default()).await;
+    other.send(Request::Frame(frame(3))).await;
+    gate.started().await.answer(3);
+    assert_eq!(outcome(&other.frame_reply().await), "3 cells");
+    running.answer(1);
+    gate.started().await.answer(2);
+    for cells in ["1 cells", "2 cells"] {
+        assert_eq!(outcome(&full.frame_reply().await), cells);
+    }
 }

@@ -142,7 +142,7 @@ def test_noise_alone_gives_no_cells(daemon, image):
         reply = session.segment(raw(image))
     assert not reply.segmentation.instances
     assert "LOW_CONTRAST" in notices(reply)
-    assert reply.segmentation.normalization.policy == "full_range (low contrast)"
+    assert reply.segmentation.normalization.policy == "low_contrast"
     assert reply.segmentation.summary.count == 0 and reply.segmentation.summary.confluence == 0
 
 

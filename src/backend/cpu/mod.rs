@@ -29,7 +29,7 @@ pub struct CpuBackend {
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// Fetch the library, or let the settings choose rten.
-    #[error("engine.kind onnxruntime: {0}")]
+    #[error("ONNX Runtime: {0}")]
     Library(String),
     /// Choose another engine, or export the model another way.
     #[error("model {model} on {engine}: {why}")]
@@ -76,6 +76,10 @@ impl CpuBackend {
                         rten_because(&refusal.to_string()),
                     ),
                 },
+                // A library that somebody named must not be passed over in silence.
+                Err(why) if settings.onnxruntime.is_some() => {
+                    return Err(BackendError::Library(why));
+                }
                 Err(why) => (Engine::rten(&spec, model, threads)?, rten_because(&why)),
             },
         };

@@ -1,4 +1,4 @@
-//! Between the contract and our own types: the only place in the daemon that knows both.
+//! Between the contract and our own types: the only place where messages become them and they become messages.
 
 mod frame;
 mod options;

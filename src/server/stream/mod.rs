@@ -66,11 +66,3 @@ impl Stream for Replies {
         Poll::Ready(Some(next.item))
     }
 }
-
-impl Drop for Replies {
-    fn drop(&mut self) {
-        if let Phase::Open(opened) = &self.0 {
-            opened.cell.leave();
-        }
-    }
-}

@@ -104,6 +104,7 @@ where
 impl Drop for Opened {
     fn drop(&mut self) {
         let counts = self.cell.with(|state| state.session.counts());
+        self.cell.leave();
         info!(
             session = %self.session,
             segmented = counts.segmented,

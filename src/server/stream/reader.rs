@@ -95,7 +95,7 @@ impl Reader {
         };
         // What was accepted is still answered, also before an error.
         self.cell.end(end);
-        self.watch_deadlines().await;
+        self.discard(requests).await;
     }
 
     fn end_of(&self, stop: Stop) -> Result<(), Status> {
@@ -113,6 +113,10 @@ impl Reader {
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
     {
         loop {
+            // A client that floods must not outrun the end.
+            if *self.draining.borrow() {
+                return Err(Stop::Draining);
+            }
             let deadline = self.cell.next_deadline();
             tokio::select! {
                 biased;
@@ -226,9 +230,10 @@ impl Reader {
             }
         };
         let series = frame.metadata().series();
-        let admitted = self.admit(frame.data().len()).await?;
+        // In this order: what holds a share of the budget runs, so every share comes back.
         self.wait_for(|session| session.has_room(Some(&series)))
             .await?;
+        let admitted = self.admit(frame.data().len()).await?;
         let deadline = deadline.and_then(|patience| arrived.checked_add(patience));
         let outputs = self.settled.outputs;
         let waiting = Box::new(Waiting {
@@ -316,14 +321,18 @@ impl Reader {
         }
     }
 
-    /// After the last message: deadlines still drop what waits, until every answer was taken or the client is gone.
-    async fn watch_deadlines(&self) {
-        while let Some(deadline) = self.cell.next_deadline() {
+    /// After the end: what the client goes on sending is thrown away until the last reply has left, for a connection that is
+    /// closed over unread bytes loses what was sent on it. Deadlines still drop what waits.
+    async fn discard<S>(&self, mut requests: S)
+    where
+        S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
+    {
+        let mut is_open = true;
+        while !self.cell.is_gone() {
             tokio::select! {
+                message = requests.next(), if is_open => is_open = matches!(message, Some(Ok(_))),
                 () = self.cell.changed.notified() => {}
-                () = until(Some(deadline)) => {
-                    self.cell.expire();
-                }
+                () = until(self.cell.next_deadline()) => self.cell.expire(),
             }
         }
     }
