@@ -32,7 +32,7 @@ pub(super) fn backends(settings: &Settings) -> Result<Vec<Arc<dyn Backend>>> {
         [] => vec![model::bundled()?],
         paths => paths
             .iter()
-            .map(|path| model::load(path).with_context(|| format!("model {}", path.display())))
+            .map(|path| model::load(path).map_err(Into::into))
             .collect::<Result<_>>()?,
     };
     let mut names = BTreeSet::new();

@@ -31,7 +31,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{backend::cpu::BackendError, config::SettingsError, model::ModelError};
+use crate::{
+    backend::cpu::BackendError, config::SettingsError, model::ModelError, params::ParamError,
+};
 
 /// `EX_TEMPFAIL`: the device broke; started again, all may be well.
 const EXIT_DEVICE_LOST: u8 = 75;
@@ -80,7 +82,7 @@ pub fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<UsageError>() {
+    if error.is::<UsageError>() || error.is::<ParamError>() {
         return ExitCode::from(2);
     }
     match error.is::<SettingsError>() || error.is::<ModelError>() || error.is::<BackendError>() {
