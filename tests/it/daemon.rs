@@ -10,7 +10,7 @@ use cellsegd::{
         LaneError, Ticket,
         fake::{self, FakeBackend},
     },
-    config::{Listen, Settings},
+    config::{LimitSettings, Listen, Settings},
     frame::Frame,
     params::Params,
     pool::LanePool,
@@ -60,6 +60,16 @@ impl Daemon {
             FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 9, 4))),
             1,
         )
+    }
+
+    /// Lanes that find one cell at once, within bounds of the test's own.
+    pub(crate) fn limited(limits: LimitSettings) -> Self {
+        let settings = Settings {
+            limits,
+            ..Default::default()
+        };
+        let backend = FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4)));
+        Self::start(settings, backend, 1)
     }
 
     /// As SIGTERM does.

@@ -1,7 +1,6 @@
 //! The exact list of what ends a stream, each with its code and its words.
 
 use cellsegd::{
-    backend::fake::{self, FakeBackend},
     config::{LimitSettings, Settings},
     proto::{self as pb, normalization::Policy, stream_reply::Reply, stream_request::Request},
 };
@@ -296,15 +295,7 @@ async fn a_message_over_the_limit_ends_the_stream() {
         max_frame_bytes: 1 << 20,
         ..Default::default()
     };
-    let backend = FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4)));
-    let daemon = Daemon::start(
-        Settings {
-            limits,
-            ..Default::default()
-        },
-        backend,
-        1,
-    );
+    let daemon = Daemon::limited(limits);
     let (mut session, _) = Session::open(&daemon, Default::default()).await;
     session.send(Request::Frame(frame(1))).await;
     let image = pb::EncodedImage {
@@ -328,15 +319,7 @@ async fn no_more_sessions_than_the_settings_allow() {
         sessions: 2,
         ..Default::default()
     };
-    let backend = FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4)));
-    let daemon = Daemon::start(
-        Settings {
-            limits,
-            ..Default::default()
-        },
-        backend,
-        1,
-    );
+    let daemon = Daemon::limited(limits);
     let (first, _) = Session::open(&daemon, Default::default()).await;
     let (_second, _) = Session::open(&daemon, Default::default()).await;
     let mut third = Session::new(&daemon).await;
@@ -355,15 +338,7 @@ async fn a_client_that_never_opens_is_told() {
         first_message_s: 0,
         ..Default::default()
     };
-    let backend = FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4)));
-    let daemon = Daemon::start(
-        Settings {
-            limits,
-            ..Default::default()
-        },
-        backend,
-        1,
-    );
+    let daemon = Daemon::limited(limits);
     let mut session = Session::new(&daemon).await;
     assert_eq!(
         session.error().await,
