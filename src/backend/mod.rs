@@ -11,6 +11,7 @@ use std::sync::{
 use crate::{frame::Frame, model::ModelSpec, params::Params, segmentation::RawSegmentation};
 
 pub mod cpu;
+pub mod cuda;
 pub mod fake;
 
 /// A model on a device, which opens lanes.

@@ -1,0 +1,1 @@
+//! One frame after the other on one CUDA stream.
