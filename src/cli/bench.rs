@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use super::{
     synthetic::{FrameShape, cells},
 };
 use crate::{
-    config::Settings,
+    config::{Overrides, Settings},
     frame::{Frame, FrameLimits},
     telemetry,
 };
@@ -42,6 +43,12 @@ pub(super) struct Bench {
     /// How long
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+    /// ONNX or engine file that the daemon in this process runs [default: the bundled model]
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    model: Option<PathBuf>,
+    /// Lanes of the daemon in this process: frames that run at the same time [default: 1]
+    #[arg(long, value_name = "N", conflicts_with = "server")]
+    lanes: Option<usize>,
     /// Print a JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -81,7 +88,7 @@ impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
         let daemon = match self.server {
             Some(_) => None,
-            None => Some(start_daemon(&self.engine)?),
+            None => Some(self.start_daemon()?),
         };
         let url = self
             .server
@@ -102,6 +109,17 @@ impl Bench {
             0 => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         })
+    }
+
+    fn start_daemon(&self) -> Result<Daemon> {
+        let overrides = Overrides {
+            models: self.model.clone().into_iter().collect(),
+            lanes: self.lanes,
+            ..self.engine.in_process()
+        };
+        let settings = Settings::load(None, &overrides)?;
+        telemetry::start(&settings.log)?;
+        Daemon::start(settings)
     }
 
     async fn measure(&self, url: &ServerUrl) -> Result<Report> {
@@ -151,12 +169,6 @@ impl Bench {
             latency_ms: all.latencies.rows(),
         })
     }
-}
-
-fn start_daemon(engine: &EngineFlags) -> Result<Daemon> {
-    let settings = Settings::load(None, &engine.in_process())?;
-    telemetry::start(&settings.log)?;
-    Daemon::start(settings)
 }
 
 /// Sends a frame whenever there is room in the window, until `end`; then waits for what is in flight.

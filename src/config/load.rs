@@ -10,7 +10,7 @@ const PREFIX: &str = "CELLSEGD_";
 
 /// Names under our prefix that are not settings: the demo's frames, our tests' switches, and what Kubernetes puts into every
 /// container beside a service called cellsegd.
-const NOT_SETTINGS: [&str; 4] = ["DEMO", "REQUIRE_", "SERVICE_", "PORT"];
+const NOT_SETTINGS: [&str; 6] = ["DEMO", "FAKE_", "REQUIRE_", "SERVICE_", "TEST_", "PORT"];
 
 /// What the command line says. Unset leaves it to the environment, the file and the defaults.
 #[derive(Clone, Debug, Default)]
