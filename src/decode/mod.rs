@@ -13,6 +13,7 @@ mod tests;
 mod yolo_seg;
 
 pub use disjoint::{as_decoded, settle};
+pub(crate) use paint::MaskAxis;
 
 use std::cmp::Reverse;
 
@@ -40,6 +41,8 @@ pub struct Bounds {
     pub max_candidates: usize,
     /// 32-bit words of all masks of a frame; past it the lowest scores go.
     pub max_mask_words: usize,
+    /// Prototype cells under all masks of a frame; past it the lowest scores go.
+    pub max_window_cells: usize,
 }
 
 /// What decoding gives.
@@ -72,11 +75,12 @@ struct Candidate {
 }
 
 impl Default for Bounds {
-    /// 8,192 candidates and 64 MiB of masks.
+    /// 8,192 candidates, 32 MiB of masks and 32 MiB of logits.
     fn default() -> Self {
         Bounds {
             max_candidates: 8192,
-            max_mask_words: 16 << 20,
+            max_mask_words: 8 << 20,
+            max_window_cells: 8 << 20,
         }
     }
 }
@@ -113,12 +117,13 @@ pub fn decode(
 
     painter.prepare(letterbox, head.shape());
     let mut instances = Vec::with_capacity(candidates.len());
-    let mut n_words = 0;
+    let (mut n_words, mut n_cells) = (0, 0);
     for candidate in &*candidates {
         let detected_box = letterbox.to_cam(candidate.box_in);
         let mut mask = paint::blank(detected_box);
         n_words += mask.words().len();
-        if n_words > bounds.max_mask_words {
+        n_cells += painter.window_cells(&mask);
+        if n_words > bounds.max_mask_words || n_cells > bounds.max_window_cells {
             truncated = true;
             break;
         }
@@ -145,7 +150,7 @@ pub fn decode(
 }
 
 /// What a score of `class` must be above; infinite for a class that nobody asked for.
-fn confidence_of(thresholds: &Thresholds, class: u32) -> f32 {
+pub(crate) fn confidence_of(thresholds: &Thresholds, class: u32) -> f32 {
     match thresholds.classes.is_empty() || thresholds.classes.contains(&class) {
         true => thresholds.confidence_of(class),
         false => f32::INFINITY,

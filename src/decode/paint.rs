@@ -35,6 +35,19 @@ struct Tap {
     weight_high: f32,
 }
 
+/// How the camera's pixels of one axis lie on the prototype's cells: computed in f64, rounded once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct MaskAxis {
+    /// Cells per camera pixel.
+    pub scale: f32,
+    /// Where the frame's edge lies, in cell centres.
+    pub offset: f32,
+    /// The first cell that the scaled frame touches.
+    pub first: f32,
+    /// The last one.
+    pub last: f32,
+}
+
 /// One axis of the letterbox, and the prototype cells along it.
 struct Axis {
     cam: u32,
@@ -55,24 +68,25 @@ impl Painter {
     /// Makes ready for a frame.
     pub(super) fn prepare(&mut self, letterbox: &Letterbox, shape: &HeadShape) {
         let l = letterbox;
+        let [x, y] = MaskAxis::of(l, shape);
         self.taps_x.clear();
-        self.taps_x.extend(taps(&Axis {
-            cam: l.width_cam,
-            new: l.width_new,
-            before: l.left,
-            input: l.width_in,
-            cells: shape.prototype_width,
-        }));
+        self.taps_x.extend(x.taps(l.width_cam));
         self.taps_y.clear();
-        self.taps_y.extend(taps(&Axis {
-            cam: l.height_cam,
-            new: l.height_new,
-            before: l.top,
-            input: l.height_in,
-            cells: shape.prototype_height,
-        }));
+        self.taps_y.extend(y.taps(l.height_cam));
         self.row_cells = shape.prototype_width;
         self.plane_cells = shape.prototype_width * shape.prototype_height;
+    }
+
+    /// Prototype cells between the first and the last that pixels of `mask`, one of the frame, are made of.
+    pub(super) fn window_cells(&self, mask: &Mask) -> usize {
+        let cells = |taps: &[Tap], start: u32, length: u32| {
+            let taps = &taps[start as usize..][..length as usize];
+            match (taps.first(), taps.last()) {
+                (Some(first), Some(last)) => (last.high - first.low) as usize + 1,
+                _ => 0,
+            }
+        };
+        cells(&self.taps_x, mask.x(), mask.width()) * cells(&self.taps_y, mask.y(), mask.height())
     }
 
     /// Sets the pixels of `mask`, a blank one of the frame, whose logit is above zero.
@@ -149,31 +163,61 @@ fn above_zero(low: &[f32; 32], high: &[f32; 32], tap: &Tap) -> u32 {
     word
 }
 
-/// The tap of every camera pixel of an axis. Scale and offset are computed in f64 and rounded once.
-fn taps(axis: &Axis) -> impl Iterator<Item = Tap> {
-    let cells_per_input = axis.cells as f64 / f64::from(axis.input);
-    let scale = (f64::from(axis.new) / f64::from(axis.cam) * cells_per_input) as f32;
-    let offset = (f64::from(axis.before) * cells_per_input - 0.5) as f32;
-    let first = (f64::from(axis.before) * cells_per_input).floor() as f32;
-    let last = (f64::from(axis.before + axis.new) * cells_per_input).ceil() as f32 - 1.0;
-    (0..axis.cam).map(move |pixel| {
-        let centre = ((pixel as f32 + 0.5) * scale + offset).max(first).min(last);
-        let low = centre as u32;
-        let weight_high = centre - low as f32;
-        Tap {
-            low,
-            high: (low + 1).min(last as u32),
-            weight_low: 1.0 - weight_high,
-            weight_high,
+impl MaskAxis {
+    /// Horizontally and vertically.
+    pub(crate) fn of(letterbox: &Letterbox, shape: &HeadShape) -> [MaskAxis; 2] {
+        let l = letterbox;
+        [
+            Axis {
+                cam: l.width_cam,
+                new: l.width_new,
+                before: l.left,
+                input: l.width_in,
+                cells: shape.prototype_width,
+            },
+            Axis {
+                cam: l.height_cam,
+                new: l.height_new,
+                before: l.top,
+                input: l.height_in,
+                cells: shape.prototype_height,
+            },
+        ]
+        .map(|axis| MaskAxis::new(&axis))
+    }
+
+    fn new(axis: &Axis) -> Self {
+        let cells_per_input = axis.cells as f64 / f64::from(axis.input);
+        MaskAxis {
+            scale: (f64::from(axis.new) / f64::from(axis.cam) * cells_per_input) as f32,
+            offset: (f64::from(axis.before) * cells_per_input - 0.5) as f32,
+            first: (f64::from(axis.before) * cells_per_input).floor() as f32,
+            last: (f64::from(axis.before + axis.new) * cells_per_input).ceil() as f32 - 1.0,
         }
-    })
+    }
+
+    /// The tap of every one of the axis's camera pixels.
+    fn taps(self, n_cam: u32) -> impl Iterator<Item = Tap> {
+        (0..n_cam).map(move |pixel| {
+            let centre = (pixel as f32 + 0.5) * self.scale + self.offset;
+            let centre = centre.max(self.first).min(self.last);
+            let low = centre as u32;
+            let weight_high = centre - low as f32;
+            Tap {
+                low,
+                high: (low + 1).min(self.last as u32),
+                weight_low: 1.0 - weight_high,
+                weight_high,
+            }
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Axis, Painter, Tap, blank, taps};
+    use super::{Axis, MaskAxis, Painter, Tap, blank};
     use crate::{
         geometry::{BoxF, Letterbox},
         model::HeadShape,
@@ -209,7 +253,7 @@ mod tests {
             input: 8,
             cells: 4,
         };
-        let got: Vec<Tap> = taps(&axis).collect();
+        let got: Vec<Tap> = MaskAxis::new(&axis).taps(axis.cam).collect();
         // Centres, in cells: 0.625, 0.875, 1.125, ... less the clamping.
         let expected = [
             (1, 0.0),

@@ -117,6 +117,7 @@ fn every_bound_cuts_the_lowest_scores_and_says_so() {
                 Bounds {
                     max_candidates: 3,
                     max_mask_words: 6,
+                    max_window_cells: 24,
                 },
                 (all.clone(), false),
             ),
@@ -133,6 +134,14 @@ fn every_bound_cuts_the_lowest_scores_and_says_so() {
                 9,
                 Bounds {
                     max_mask_words: 5,
+                    ..bounds
+                },
+                (all[..2].to_vec(), true),
+            ),
+            (
+                9,
+                Bounds {
+                    max_window_cells: 23,
                     ..bounds
                 },
                 (all[..2].to_vec(), true),

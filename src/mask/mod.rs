@@ -83,6 +83,14 @@ impl Mask {
         &mut self.words[y as usize * n..][..n]
     }
 
+    /// Takes its words, row by row, from elsewhere, where bits past the width are zero too.
+    pub(crate) fn fill_words(&mut self, words: impl Iterator<Item = u32>) {
+        self.words
+            .iter_mut()
+            .zip(words)
+            .for_each(|(own, word)| *own = word);
+    }
+
     /// Whether the pixel (`x`, `y`) of the box is set.
     pub fn get(&self, x: u32, y: u32) -> bool {
         x < self.width && y < self.height && self.row(y)[x as usize / 32] >> (x % 32) & 1 == 1

@@ -1,21 +1,17 @@
 //! How often each count occurs in a frame.
 
-use super::{colour_samples, percentile::Counts};
+use super::{colour_samples, notices::Exposure, percentile::Counts};
 use crate::frame::Frame;
 
 /// What a first, vectorised pass over a frame finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Survey {
-    /// Colour samples.
-    pub n_samples: u64,
+    /// For the notices.
+    pub exposure: Exposure,
     /// The darkest, at most the brightest value that the camera can deliver.
     pub darkest: u16,
     /// The brightest, clipped to what the camera can deliver.
     pub brightest: u16,
-    /// Samples above what the camera can deliver.
-    pub n_above: u64,
-    /// Samples at the brightest value that the camera can deliver, or above.
-    pub n_at_most: u64,
 }
 
 /// Where values are few, one sample after the other often has the same one and would wait for it: they take turns with four
@@ -31,11 +27,9 @@ const MANY: usize = 4096;
 pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
     let most = frame.max_value() as u16;
     let mut survey = Survey {
-        n_samples: 0,
+        exposure: Exposure::default(),
         darkest: most,
         brightest: 0,
-        n_above: 0,
-        n_at_most: 0,
     };
     for y in 0..frame.height() {
         let row = colour_samples(frame.row(y), frame.format(), samples);
@@ -51,10 +45,10 @@ pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
             }
             survey.darkest = survey.darkest.min(darkest);
             survey.brightest = survey.brightest.max(brightest.min(most));
-            survey.n_above += u64::from(n_above);
-            survey.n_at_most += u64::from(n_at_most);
+            survey.exposure.n_above += u64::from(n_above);
+            survey.exposure.n_at_most += u64::from(n_at_most);
         }
-        survey.n_samples += row.len() as u64;
+        survey.exposure.n_samples += row.len() as u64;
     }
     survey
 }
@@ -95,7 +89,7 @@ impl Histogram {
         Counts {
             first_value: darkest,
             counts: first,
-            n_samples: survey.n_samples,
+            n_samples: survey.exposure.n_samples,
         }
     }
 }

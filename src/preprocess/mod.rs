@@ -11,6 +11,8 @@ mod resample;
 
 pub use letterbox::{FILL, letterbox};
 pub use notices::scale_notice;
+pub(crate) use notices::{Exposure, brightness, low_contrast};
+pub(crate) use resample::{Normalize, channel_offsets};
 
 use crate::{
     frame::{Frame, PixelFormat},
@@ -37,11 +39,6 @@ pub fn window(
     scratch: &mut Scratch,
 ) -> (AppliedNormalization, Vec<Notice>) {
     let most = frame.max_value();
-    let full_range = |policy| AppliedNormalization {
-        low: 0.0,
-        high: f64::from(most),
-        policy,
-    };
     // An empty field becomes mid-grey whatever its level; at the range's ends a network may see things in it.
     let in_the_middle = |from: f64, to: f64| {
         let (middle, half) = ((from + to) / 2.0, f64::from(most) / 2.0);
@@ -52,14 +49,10 @@ pub fn window(
         }
     };
     let survey = histogram::survey(frame, &mut scratch.samples);
-    let mut notices = notices::brightness(&survey, most);
+    let mut notices = brightness(&survey.exposure, most);
     let applied = match *normalization {
-        Normalization::FullRange => full_range(AppliedPolicy::FullRange),
-        Normalization::Window { low, high } => AppliedNormalization {
-            low,
-            high,
-            policy: AppliedPolicy::Window,
-        },
+        Normalization::FullRange => full_range(most),
+        Normalization::Window { low, high } => fixed(low, high),
         Normalization::Percentiles {
             low,
             high,
@@ -71,7 +64,7 @@ pub fn window(
             let (from, to) = (counts.percentile(low), counts.percentile(high));
             let least = min_span.counts(most);
             if to - from < least || to <= from {
-                notices.push(notices::low_contrast((low, high), (from, to), least));
+                notices.push(low_contrast((low, high), (from, to), least));
                 in_the_middle(from, to)
             } else {
                 AppliedNormalization {
@@ -83,6 +76,24 @@ pub fn window(
         }
     };
     (applied, notices)
+}
+
+/// By the camera's bits alone: counts from 0 to `most`.
+pub(crate) fn full_range(most: u32) -> AppliedNormalization {
+    AppliedNormalization {
+        low: 0.0,
+        high: f64::from(most),
+        policy: AppliedPolicy::FullRange,
+    }
+}
+
+/// Counts that somebody chose.
+pub(crate) fn fixed(low: f64, high: f64) -> AppliedNormalization {
+    AppliedNormalization {
+        low,
+        high,
+        policy: AppliedPolicy::Window,
+    }
 }
 
 /// The colour samples of one row, widened to 16 bits.

@@ -1,10 +1,20 @@
 //! What somebody should know about a frame's brightness and scale.
 
-use super::histogram::Survey;
 use crate::{
     geometry::Letterbox,
     segmentation::{Notice, NoticeCode},
 };
+
+/// How bright a frame's colour samples are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exposure {
+    /// Colour samples.
+    pub n_samples: u64,
+    /// Samples above what the camera can deliver.
+    pub n_above: u64,
+    /// Samples at the brightest value that the camera can deliver, or above.
+    pub n_at_most: u64,
+}
 
 /// A note where the network sees the frame's pixels more than twice as large or as small as those it was trained on.
 /// `pixel_size_um` is the frame's; at the network's input a pixel covers `pixel_size_um / scale`.
@@ -28,13 +38,13 @@ pub fn scale_notice(
     })
 }
 
-pub(super) fn brightness(survey: &Survey, most: u32) -> Vec<Notice> {
-    let Survey {
+/// Notes on samples that the camera cannot have meant, and on too many at its brightest value, `most`.
+pub(crate) fn brightness(exposure: &Exposure, most: u32) -> Vec<Notice> {
+    let Exposure {
         n_samples,
         n_above,
         n_at_most,
-        ..
-    } = survey;
+    } = exposure;
     let mut notices = Vec::new();
     if *n_above > 0 {
         notices.push(Notice {
@@ -56,7 +66,8 @@ pub(super) fn brightness(survey: &Survey, most: u32) -> Vec<Notice> {
     notices
 }
 
-pub(super) fn low_contrast(
+/// A note on percentiles, from and to which counts, that are closer than `min_span`.
+pub(crate) fn low_contrast(
     (low, high): (f64, f64),
     (from, to): (f64, f64),
     min_span: f64,

@@ -23,10 +23,10 @@ pub(super) struct Resampler {
 
 /// Counts to 0..1.
 #[derive(Clone, Copy, Debug, Default)]
-struct Normalize {
+pub(crate) struct Normalize {
     most: u16,
-    low: f32,
-    scale: f32,
+    pub low: f32,
+    pub scale: f32,
 }
 
 /// Along one axis: between which two samples each output pixel lies, and how far from the first.
@@ -101,7 +101,7 @@ impl Resampler {
 }
 
 impl Normalize {
-    fn new(window: &AppliedNormalization, max_value: u32) -> Self {
+    pub(crate) fn new(window: &AppliedNormalization, max_value: u32) -> Self {
         Normalize {
             most: max_value as u16,
             low: window.low as f32,
@@ -185,7 +185,7 @@ fn blend(a: f32, b: f32, t: f32) -> f32 {
 }
 
 /// Where a pixel's red, green and blue, or its grey, lie in it.
-fn channel_offsets(format: PixelFormat) -> &'static [usize] {
+pub(crate) fn channel_offsets(format: PixelFormat) -> &'static [usize] {
     use PixelFormat::*;
     match format {
         Mono8 | Mono10 | Mono12 | Mono14 | Mono16 => &[0],
