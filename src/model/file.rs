@@ -11,12 +11,13 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    ModelSpec, head,
+    Header, ModelSpec, TensorShape,
+    head::{self, About, Rules},
     manifest::Manifest,
     names,
     onnx::{Onnx, OnnxError},
+    settle::Settled,
 };
-use crate::params::{Normalization, Thresholds};
 
 /// Of protobuf, and so of ONNX files.
 const MAX_BYTES: u64 = (2 << 30) - 1;
@@ -30,6 +31,14 @@ pub struct ModelFile {
     pub bytes: Cow<'static, [u8]>,
     /// Operators of its graph: not every engine runs all of them.
     pub operators: BTreeSet<String>,
+    /// It computes in float16, and its inputs and outputs are float32.
+    pub half_weights: bool,
+    /// Somebody says what its classes are called; else `spec` numbers them.
+    pub names_classes: bool,
+    /// What goes in and out.
+    pub tensors: Vec<TensorShape>,
+    /// The text of its manifest; empty where there is none.
+    pub manifest: String,
     /// Where it comes from.
     pub provenance: Provenance,
 }
@@ -67,6 +76,19 @@ pub enum ModelError {
         /// What it is instead.
         what: String,
     },
+    /// The same of an engine.
+    #[error(
+        "model {}: found {found}; understood is YOLO-seg with input [N, 3, H, W] of float32, float16, uint8 or int8, H and W \
+         multiples of 32 up to 4096, and two outputs of float32, float16 or int8: detections, \
+         [N, 4 + classes + coefficients, anchors] or (end-to-end, with class names) [N, rows, 6 + coefficients], and \
+         prototypes, [N, coefficients, h, w]", path.display()
+    )]
+    EngineHead {
+        /// Of the engine.
+        path: PathBuf,
+        /// Tensors or task.
+        found: String,
+    },
     /// Another model is meant, or another export of it.
     #[error(
         "model {}: found {found}; understood is YOLO-seg with float32 input [1, 3, H, W], H and W multiples of 32 up to 4096, \
@@ -80,13 +102,33 @@ pub enum ModelError {
         found: String,
     },
     /// The file is not the one that the manifest is of.
-    #[error("model {}: sha256 is {found}, its manifest wants {wanted}", path.display())]
+    #[error(
+        "model {}: sha256 is {found}, its manifest wants {wanted}: it was cut off or replaced; copy it again, or {mend}",
+        path.display()
+    )]
     Sha256 {
         /// Of the ONNX file.
         path: PathBuf,
         /// The file's.
         found: String,
         /// The manifest's.
+        wanted: String,
+        /// What else would be right.
+        mend: String,
+    },
+    /// Put the file that the engine was built from beside it.
+    #[error(
+        "model {}: sha256 is {found}, engine {} was built from one with {wanted}: the CPU cannot run it instead",
+        path.display(), engine.display()
+    )]
+    OtherModel {
+        /// Of the ONNX file.
+        path: PathBuf,
+        /// Of the engine.
+        engine: PathBuf,
+        /// The file's.
+        found: String,
+        /// What the engine's manifest says.
         wanted: String,
     },
     /// Correct the manifest.
@@ -101,19 +143,36 @@ pub enum ModelError {
 
 /// Reads `PATH.onnx`, and `PATH.toml` where there is one.
 pub fn load(path: &Path) -> Result<ModelFile, ModelError> {
-    let bytes = read_bounded(path)?;
-    let manifest_path = path.with_extension("toml");
-    let manifest = match fs::read_to_string(&manifest_path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => {
-            return Err(ModelError::Read {
-                path: manifest_path,
-                source,
-            });
-        }
-    };
-    read(path, Cow::Owned(bytes), &manifest)
+    load_by(path, Rules::ONNX)
+}
+
+/// The same for a file that becomes an engine: it may take several frames at a time.
+pub fn load_to_build(path: &Path) -> Result<ModelFile, ModelError> {
+    load_by(path, Rules::TO_BUILD)
+}
+
+fn load_by(path: &Path, rules: Rules) -> Result<ModelFile, ModelError> {
+    let bytes = read_bounded(path, "more than an ONNX file can have (2 GiB)")?;
+    let manifest = read_text(&path.with_extension("toml"))?;
+    read(path, Cow::Owned(bytes), &manifest, rules)
+}
+
+/// Empty where there is no such file.
+pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(ModelError::Manifest {
+            path: path.to_owned(),
+            what: "not a regular file".to_owned(),
+        });
+    }
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(ModelError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// The model that comes with the program.
@@ -122,127 +181,133 @@ pub fn bundled() -> Result<ModelFile, ModelError> {
         Path::new("engines/cell_pilot_640.onnx"),
         Cow::Borrowed(include_bytes!("../../engines/cell_pilot_640.onnx")),
         include_str!("../../engines/cell_pilot_640.toml"),
+        Rules::ONNX,
     )
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelError> {
+pub(super) fn read_bounded(path: &Path, too_long: &str) -> Result<Vec<u8>, ModelError> {
+    let n_bytes = regular_length(path)?;
+    if n_bytes > MAX_BYTES {
+        return Err(ModelError::NotOnnx {
+            path: path.to_owned(),
+            n_bytes,
+            what: too_long.to_owned(),
+        });
+    }
+    read_first(path, MAX_BYTES)
+}
+
+/// At most `n_bytes` of a regular file.
+pub(super) fn read_first(path: &Path, n_bytes: u64) -> Result<Vec<u8>, ModelError> {
     let failed = |source| ModelError::Read {
         path: path.to_owned(),
         source,
     };
-    let about = fs::metadata(path).map_err(failed)?;
-    let refused = |what: &str| ModelError::NotOnnx {
-        path: path.to_owned(),
-        n_bytes: about.len(),
-        what: what.to_owned(),
-    };
-    // A pipe or a device could be read for ever.
-    if !about.is_file() {
-        return Err(refused("not a regular file"));
-    }
-    if about.len() > MAX_BYTES {
-        return Err(refused("more than an ONNX file can have (2 GiB)"));
-    }
-    let mut bytes = Vec::with_capacity(about.len() as usize);
-    let mut file = fs::File::open(path).map_err(failed)?.take(MAX_BYTES);
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    let there = regular_length(path)?;
+    let mut bytes = Vec::with_capacity(there.min(n_bytes) as usize);
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(n_bytes).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
-fn read(path: &Path, bytes: Cow<'static, [u8]>, manifest: &str) -> Result<ModelFile, ModelError> {
-    let wrong_manifest = |what: String| ModelError::Manifest {
-        path: path.with_extension("toml"),
-        what,
-    };
+/// Asked before a file is opened: a pipe would be waited for, and a device could be read, for ever.
+fn regular_length(path: &Path) -> Result<u64, ModelError> {
+    let about = fs::metadata(path).map_err(|source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    match about.is_file() {
+        true => Ok(about.len()),
+        false => Err(ModelError::NotOnnx {
+            path: path.to_owned(),
+            n_bytes: about.len(),
+            what: "not a regular file".to_owned(),
+        }),
+    }
+}
+
+fn read(
+    path: &Path,
+    bytes: Cow<'static, [u8]>,
+    manifest_text: &str,
+    rules: Rules,
+) -> Result<ModelFile, ModelError> {
     let onnx = Onnx::read(&bytes).map_err(|error: OnnxError| ModelError::NotOnnx {
         path: path.to_owned(),
         n_bytes: bytes.len() as u64,
-        what: error.to_string(),
+        what: match error {
+            OnnxError::Foreign if is_engine(&bytes) => {
+                "a TensorRT engine and not an ONNX file".to_owned()
+            }
+            error => error.to_string(),
+        },
     })?;
-    let manifest: Manifest =
-        toml::from_str(manifest).map_err(|error| wrong_manifest(error.to_string()))?;
-    let sha256 = hex(&Sha256::digest(&bytes));
-    if let Some(wanted) = manifest.sha256
-        && !wanted.eq_ignore_ascii_case(&sha256)
-    {
-        return Err(ModelError::Sha256 {
-            path: path.to_owned(),
-            found: sha256,
-            wanted,
-        });
+    let manifest_path = path.with_extension("toml");
+    let manifest = Manifest::parse(manifest_text, &manifest_path)?;
+    let sha256 = sha256_of(&bytes);
+    // Where it is also an engine's, the sum is that of the engine.
+    if manifest.engine.is_none() {
+        let correct = || format!("correct {}", manifest_path.display());
+        manifest.check_sha256(path, &sha256, correct)?;
     }
-
-    let named = manifest
+    let text = |key: &str| onnx.metadata.get(key);
+    let names = manifest
         .classes
-        .or_else(|| names::parse(onnx.metadata.get("names")?));
-    let interface =
-        head::interface(&onnx, named.as_ref().map(Vec::len)).map_err(|found| ModelError::Head {
-            path: path.to_owned(),
-            found,
-        })?;
-    let n_classes = interface.head.shape().classes;
-    let thresholds = Thresholds {
-        confidence: manifest.thresholds.confidence,
-        iou: manifest.thresholds.iou,
-        class_agnostic: manifest.thresholds.class_agnostic,
-        max_cells: manifest.thresholds.max_cells,
-        min_area_px: 0,
-        min_area_um2: None,
-        max_area_um2: None,
-        classes: Vec::new(),
-        class_confidence: Default::default(),
+        .clone()
+        .or_else(|| names::parse(text("names")?));
+    let about = About {
+        task: text("task").cloned(),
+        size: text("imgsz").and_then(|size| exported_size(size)),
+        n_classes: names.as_ref().map(Vec::len),
     };
-    thresholds
-        .check(n_classes, u32::MAX)
-        .map_err(|error| wrong_manifest(error.to_string()))?;
-    let normalization = match manifest.normalization {
-        None => Normalization::FullRange,
-        Some(policy) => policy.normalization().ok_or_else(|| {
-            wrong_manifest(
-                "normalization: min_span and min_span_of_full_range exclude each other".to_owned(),
-            )
-        })?,
-    };
-    normalization
-        .check()
-        .map_err(|error| wrong_manifest(error.to_string()))?;
-    if let Some(scale) = manifest.trained_um_per_px
-        && !(scale > 0.0 && scale.is_finite())
-    {
-        return Err(wrong_manifest(format!(
-            "trained_um_per_px {scale}: must be above 0"
-        )));
+    let tensors = [onnx.inputs, onnx.outputs].concat();
+    let interface = head::interface(&tensors, &about, rules).map_err(|found| ModelError::Head {
+        path: path.to_owned(),
+        found,
+    })?;
+    let names_classes = names.is_some();
+    let spec = Settled {
+        path,
+        manifest_path: &manifest_path,
+        manifest: &manifest,
+        interface,
+        names,
+        sha256: &sha256,
+        precision: if onnx.half_weights { "fp16" } else { "fp32" },
     }
-
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let spec = ModelSpec {
-        name: manifest.name.unwrap_or_else(|| stem.into_owned()),
-        version: manifest.version,
-        input_width: interface.width as u32,
-        input_height: interface.height as u32,
-        classes: named.unwrap_or_else(|| (0..n_classes).map(|i| format!("class {i}")).collect()),
-        trained_um_per_px: manifest.trained_um_per_px,
-        sha256,
-        head: interface.head,
-        precision: manifest.precision.unwrap_or_else(|| "fp32".to_owned()),
-        thresholds,
-        normalization,
-        tensors: interface.tensors,
-    };
+    .spec()?;
     Ok(ModelFile {
         spec,
         bytes,
         operators: onnx.operators,
-        provenance: Provenance {
-            licence: manifest.licence,
-            data: manifest.data,
-            metrics: manifest.metrics,
-        },
+        half_weights: onnx.half_weights,
+        names_classes,
+        tensors,
+        manifest: manifest_text.to_owned(),
+        provenance: manifest.provenance(),
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// `imgsz` of the metadata: `[height, width]`.
+fn exported_size(text: &str) -> Option<[usize; 2]> {
+    let (height, width) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
+    Some([height.trim().parse().ok()?, width.trim().parse().ok()?])
+}
+
+/// By what it begins with: ultralytics' header, or the mark of TensorRT's plans.
+pub(super) fn is_engine(bytes: &[u8]) -> bool {
+    is_marked(bytes) || Header::read(bytes).is_some()
+}
+
+/// A letter for the kind of plan, then "trt": "ftrt", "ptrt"; "vtrt" is TensorRT-RTX's.
+pub(super) fn is_marked(plan: &[u8]) -> bool {
+    plan.first().is_some_and(u8::is_ascii_lowercase) && plan.get(1..4) == Some(b"trt")
+}
+
+/// In hex.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

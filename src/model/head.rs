@@ -2,7 +2,7 @@
 
 use super::{
     Head, HeadShape, Tensors,
-    onnx::{Element, Onnx, Tensor},
+    tensor::{Element, TensorShape},
 };
 
 /// What a model takes and gives.
@@ -12,27 +12,75 @@ pub(super) struct Interface {
     pub height: usize,
     pub head: Head,
     pub tensors: Tensors,
+    /// Frames at a time; None: dynamic.
+    pub batch: Option<usize>,
+}
+
+/// What the file says beside its tensors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct About {
+    /// "segment".
+    pub task: Option<String>,
+    /// It was exported for: height, width.
+    pub size: Option<[usize; 2]>,
+    /// Class names, where the file or the manifest has them.
+    pub n_classes: Option<usize>,
+}
+
+/// Which tensors are taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub inputs: &'static [Element],
+    pub outputs: &'static [Element],
+    /// More than one frame at a time.
+    pub batches: bool,
+}
+
+impl Rules {
+    /// Of ONNX files; float64 is narrowed by the engine.
+    pub(super) const ONNX: Rules = Rules {
+        inputs: &[Element::F32],
+        outputs: &[Element::F32, Element::F64],
+        batches: false,
+    };
+    /// Of ONNX files that become engines.
+    pub(super) const TO_BUILD: Rules = Rules {
+        batches: true,
+        ..Rules::ONNX
+    };
+    pub(super) const ENGINE: Rules = Rules {
+        inputs: &[Element::F32, Element::F16, Element::U8, Element::I8],
+        outputs: &[Element::F32, Element::F16, Element::I8],
+        batches: true,
+    };
 }
 
 /// Strides of the three levels at which YOLO's heads detect.
 const STRIDES: [usize; 3] = [8, 16, 32];
 const MAX_SIDE: usize = 4096;
+const MAX_BATCH: usize = 64;
 
-/// `n_classes` where the metadata or the manifest name them. Err: what was found.
-pub(super) fn interface(onnx: &Onnx, n_classes: Option<usize>) -> Result<Interface, String> {
-    if let Some(task) = onnx.metadata.get("task").filter(|task| *task != "segment") {
+/// Err: what was found.
+pub(super) fn interface(
+    tensors: &[TensorShape],
+    about: &About,
+    rules: Rules,
+) -> Result<Interface, String> {
+    if let Some(task) = about.task.as_ref().filter(|task| *task != "segment") {
         return Err(format!("a model for the task {task:?}"));
     }
-    let (input, width, height) = input(onnx)?;
-    let (detections, prototypes) = outputs(onnx)?;
+    let n_classes = about.n_classes;
+    let (inputs, outputs): (Vec<&TensorShape>, _) = tensors.iter().partition(|tensor| tensor.input);
+    let (input, width, height) = input(&inputs, about, rules)?;
+    let (detections, prototypes) = detections_and_prototypes(&outputs, input.dims[0], rules)?;
 
-    let [_, coefficients, rows, columns] = prototypes.shape[..] else {
-        unreachable!("outputs() gives prototypes of four dimensions")
+    let [_, coefficients, rows, columns] = prototypes.dims[..] else {
+        unreachable!("detections_and_prototypes() gives prototypes of four dimensions")
     };
     let coefficients =
         coefficients.ok_or_else(|| format!("prototypes of no fixed depth: {prototypes}"))?;
-    let [_, first, last] = detections.shape[..] else {
-        unreachable!("outputs() gives detections of three dimensions")
+    let [_, first, last] = detections.dims[..] else {
+        unreachable!("detections_and_prototypes() gives detections of three dimensions")
     };
     let refused = || {
         let classes = n_classes.map_or("no".to_owned(), |n| n.to_string());
@@ -45,17 +93,19 @@ pub(super) fn interface(onnx: &Onnx, n_classes: Option<usize>) -> Result<Interfa
         prototype_width: columns.unwrap_or(width / 4),
         prototype_height: rows.unwrap_or(height / 4),
     };
+    let anchors: usize = STRIDES.iter().map(|s| (width / s) * (height / s)).sum();
     // The number of anchors is a multiple of 21, one cell of each stride in a square of 32: never that of an end-to-end row.
     let end_to_end = last == Some(6 + coefficients);
     let head = match (first, n_classes) {
+        // As many rows as anchors: another head's output, transposed, of two classes. NMS leaves fewer.
+        (Some(rows), _) if end_to_end && rows == anchors => return Err(refused()),
         (Some(rows), Some(classes)) if end_to_end => Head::YoloSegEndToEnd(shape(classes, rows)),
         (Some(channels), _) if !end_to_end => {
             let classes = channels.saturating_sub(4 + coefficients);
             if classes == 0 || n_classes.is_some_and(|n| n != classes) {
                 return Err(refused());
             }
-            let anchors = || STRIDES.iter().map(|s| (width / s) * (height / s)).sum();
-            Head::YoloSeg(shape(classes, last.unwrap_or_else(anchors)))
+            Head::YoloSeg(shape(classes, last.unwrap_or(anchors)))
         }
         _ => return Err(refused()),
     };
@@ -68,25 +118,26 @@ pub(super) fn interface(onnx: &Onnx, n_classes: Option<usize>) -> Result<Interfa
             detections: detections.name.clone(),
             prototypes: prototypes.name.clone(),
         },
+        batch: input.dims[0],
     })
 }
 
-fn input(onnx: &Onnx) -> Result<(&Tensor, usize, usize), String> {
-    let [input] = &onnx.inputs[..] else {
-        return Err(format!(
-            "{} inputs: {}",
-            onnx.inputs.len(),
-            list(&onnx.inputs)
-        ));
+fn input<'t>(
+    inputs: &[&'t TensorShape],
+    about: &About,
+    rules: Rules,
+) -> Result<(&'t TensorShape, usize, usize), String> {
+    let &[input] = inputs else {
+        return Err(format!("{} inputs: {}", inputs.len(), list(inputs)));
     };
     let refused = || format!("input {input}");
-    let [None | Some(1), Some(3), height, width] = input.shape[..] else {
+    let [batch, Some(3), height, width] = input.dims[..] else {
         return Err(refused());
     };
-    if input.element != Element::FLOAT {
+    if !rules.inputs.contains(&input.element) || !batch_fits(batch, rules) {
         return Err(refused());
     }
-    let [exported_height, exported_width] = exported_size(onnx).unwrap_or([640, 640]);
+    let [exported_height, exported_width] = about.size.unwrap_or([640, 640]);
     let (width, height) = (
         width.unwrap_or(exported_width),
         height.unwrap_or(exported_height),
@@ -100,30 +151,30 @@ fn input(onnx: &Onnx) -> Result<(&Tensor, usize, usize), String> {
     }
 }
 
-/// `imgsz` of the metadata: `[height, width]`.
-fn exported_size(onnx: &Onnx) -> Option<[usize; 2]> {
-    let text = onnx.metadata.get("imgsz")?;
-    let (height, width) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(',')?;
-    Some([height.trim().parse().ok()?, width.trim().parse().ok()?])
+fn batch_fits(batch: Option<usize>, rules: Rules) -> bool {
+    batch.is_none_or(|frames| frames == 1 || rules.batches && frames <= MAX_BATCH)
 }
 
-/// Detections and prototypes.
-fn outputs(onnx: &Onnx) -> Result<(&Tensor, &Tensor), String> {
+fn detections_and_prototypes<'t>(
+    outputs: &[&'t TensorShape],
+    batch: Option<usize>,
+    rules: Rules,
+) -> Result<(&'t TensorShape, &'t TensorShape), String> {
     let of_rank = |rank| {
-        let mut found = onnx.outputs.iter().filter(|o| {
-            // A batch of one; float64 is narrowed by the engine.
-            o.shape.len() == rank
-                && matches!(o.shape[0], None | Some(1))
-                && [Element::FLOAT, Element::DOUBLE].contains(&o.element)
+        let mut found = outputs.iter().copied().filter(|output| {
+            output.dims.len() == rank
+                && rules.outputs.contains(&output.element)
+                && output.dims[0]
+                    .is_none_or(|frames| Some(frames) == batch || frames == 1 && batch.is_none())
         });
         found.next().filter(|_| found.next().is_none())
     };
     of_rank(3)
         .zip(of_rank(4))
-        .ok_or_else(|| format!("outputs {}", list(&onnx.outputs)))
+        .ok_or_else(|| format!("outputs {}", list(outputs)))
 }
 
-fn list(tensors: &[Tensor]) -> String {
-    let texts: Vec<String> = tensors.iter().map(Tensor::to_string).collect();
+fn list(tensors: &[&TensorShape]) -> String {
+    let texts: Vec<String> = tensors.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }

@@ -1,6 +1,8 @@
-//! What a model's maker says beside the ONNX file, in `NAME.toml`. `engines/README.md` explains each key.
+//! What a model's maker says beside its file, in `NAME.toml`. `engines/README.md` and `docs/engines.md` explain each key.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::params::{MinSpan, Normalization};
 
@@ -19,6 +21,48 @@ pub(super) struct Manifest {
     pub licence: String,
     pub data: String,
     pub metrics: String,
+    /// Of an engine, which `sha256` is then of.
+    pub engine: Option<BuiltFor>,
+}
+
+/// What an engine was built for: the `[engine]` table of its manifest.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuiltFor {
+    /// "TensorRT 10.3.0", "TensorRT-RTX 1.7.1".
+    pub tensorrt: String,
+    /// "8.9"; None: for any that the library supports, as TensorRT-RTX builds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<String>,
+    /// "NVIDIA GeForce RTX 4090".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// "fp16".
+    pub precision: String,
+    /// Other versions of TensorRT may run it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub version_compatible: bool,
+    /// Other architectures may run it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hardware_compatible: bool,
+    /// How its outputs are read: [`crate::model::Head::name`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// `engine build --batch`, where it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// `engine build --profiles`, where it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<u8>,
+    /// The file it was built from: seen from the engine's folder. None: the bundled one, or it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<String>,
+    /// Of that file, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onnx_sha256: Option<String>,
+    /// Value of a step, for each int8 tensor that goes in or out, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scales: BTreeMap<String, f32>,
 }
 
 #[derive(Debug, Deserialize)]

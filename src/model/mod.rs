@@ -1,12 +1,21 @@
 //! What a model is: input, classes, head, tensor names; from ONNX metadata, a manifest or both, checked against the tensors.
 
+mod engine_file;
 mod file;
 mod head;
+mod header;
 mod manifest;
 mod names;
 mod onnx;
+mod rebuild;
+mod settle;
+mod tensor;
 
-pub use file::{ModelError, ModelFile, Provenance, bundled, load};
+pub use engine_file::{EngineFile, FileKind, file_kind, is_named_engine, load_engine};
+pub use file::{ModelError, ModelFile, Provenance, bundled, load, load_to_build, sha256_of};
+pub use header::Header;
+pub use manifest::BuiltFor;
+pub use tensor::{Element, Storage, Stored, TensorShape};
 
 use crate::params::{Normalization, Thresholds};
 

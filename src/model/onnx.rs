@@ -2,13 +2,14 @@
 
 pub(super) mod schema;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use schema::{GraphProto, ModelProto, ValueInfoProto};
+
+use super::tensor::{Element, TensorShape};
+
+const FLOAT16: i32 = 10;
 
 /// What an ONNX file says about itself.
 #[derive(Debug)]
@@ -16,24 +17,13 @@ pub(super) struct Onnx {
     /// `metadata_props`.
     pub metadata: BTreeMap<String, String>,
     /// Without the weights, which old files list among them.
-    pub inputs: Vec<Tensor>,
-    pub outputs: Vec<Tensor>,
+    pub inputs: Vec<TensorShape>,
+    pub outputs: Vec<TensorShape>,
     /// Operators of the graph and its subgraphs.
     pub operators: BTreeSet<String>,
+    /// Some weights are float16: the network computes so.
+    pub half_weights: bool,
 }
-
-/// An input or output of the graph.
-#[derive(Debug)]
-pub(super) struct Tensor {
-    pub name: String,
-    pub element: Element,
-    /// None: dynamic.
-    pub shape: Vec<Option<usize>>,
-}
-
-/// A number of ONNX's `TensorProto.DataType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Element(i32);
 
 /// Why bytes are not a model.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +57,7 @@ impl Onnx {
             return Err(OnnxError::ExternalData);
         }
         let weights: BTreeSet<&str> = graph.initializer.iter().map(|w| w.name.as_str()).collect();
+        let half_weights = graph.initializer.iter().any(|w| w.element == FLOAT16);
         let mut operators = BTreeSet::new();
         graph.collect_operators(&mut operators);
         Ok(Onnx {
@@ -79,47 +70,16 @@ impl Onnx {
                 .input
                 .iter()
                 .filter(|input| !weights.contains(input.name.as_str()))
-                .map(ValueInfoProto::tensor)
+                .map(|value| value.tensor(true))
                 .collect(),
-            outputs: graph.output.iter().map(ValueInfoProto::tensor).collect(),
+            outputs: graph
+                .output
+                .iter()
+                .map(|value| value.tensor(false))
+                .collect(),
+            half_weights,
             operators,
         })
-    }
-}
-
-impl Element {
-    pub(super) const FLOAT: Element = Element(1);
-    pub(super) const DOUBLE: Element = Element(11);
-
-    fn name(self) -> &'static str {
-        match self.0 {
-            1 => "float32",
-            2 => "uint8",
-            3 => "int8",
-            6 => "int32",
-            7 => "int64",
-            10 => "float16",
-            11 => "float64",
-            16 => "bfloat16",
-            _ => "other",
-        }
-    }
-}
-
-impl fmt::Display for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dims: Vec<String> = self
-            .shape
-            .iter()
-            .map(|dim| dim.map_or("?".to_owned(), |n| n.to_string()))
-            .collect();
-        write!(
-            f,
-            "{} {} [{}]",
-            self.name,
-            self.element.name(),
-            dims.join(", ")
-        )
     }
 }
 
@@ -136,18 +96,35 @@ impl GraphProto {
 }
 
 impl ValueInfoProto {
-    fn tensor(&self) -> Tensor {
+    fn tensor(&self, input: bool) -> TensorShape {
         let tensor = self.value_type.as_ref().and_then(|t| t.tensor.as_ref());
         let dims = tensor.and_then(|t| t.shape.as_ref()).map(|s| &s.dims);
-        Tensor {
+        TensorShape {
             name: self.name.clone(),
-            element: Element(tensor.map_or(0, |t| t.element)),
-            shape: dims
+            input,
+            element: element(tensor.map_or(0, |t| t.element)),
+            dims: dims
                 .into_iter()
                 .flatten()
                 .map(|dim| dim.value.and_then(|n| usize::try_from(n).ok()))
                 .map(|dim| dim.filter(|&n| n > 0))
                 .collect(),
         }
+    }
+}
+
+/// Of ONNX's `TensorProto.DataType`.
+fn element(data_type: i32) -> Element {
+    match data_type {
+        1 => Element::F32,
+        2 => Element::U8,
+        3 => Element::I8,
+        6 => Element::I32,
+        7 => Element::I64,
+        9 => Element::Bool,
+        FLOAT16 => Element::F16,
+        11 => Element::F64,
+        16 => Element::Bf16,
+        other => Element::Other(other),
     }
 }

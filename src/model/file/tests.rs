@@ -9,7 +9,7 @@ use crate::{
             ShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, WeightProto,
         },
     },
-    params::MinSpan,
+    params::{MinSpan, Normalization},
 };
 
 const FLOAT: i32 = 1;
@@ -76,7 +76,12 @@ fn plain(metadata: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn parse(bytes: Vec<u8>, manifest: &str) -> Result<ModelFile, ModelError> {
-    read(Path::new("dir/m.onnx"), Cow::Owned(bytes), manifest)
+    read(
+        Path::new("dir/m.onnx"),
+        Cow::Owned(bytes),
+        manifest,
+        Rules::ONNX,
+    )
 }
 
 fn refusal(bytes: Vec<u8>, manifest: &str) -> String {
@@ -210,6 +215,7 @@ fn old_files_list_their_weights_among_the_inputs() {
         |graph| {
             graph.input.push(tensor("weight", FLOAT, &[8, 3, 3, 3]));
             graph.initializer.push(WeightProto {
+                element: FLOAT,
                 name: "weight".to_owned(),
                 data_location: 0,
             });
@@ -330,10 +336,13 @@ fn a_wrong_manifest_is_named() {
         assert!(message.contains(text), "{message}");
     }
     let message = refusal(plain(&[]), r#"sha256 = "abc""#);
-    let found = hex(&Sha256::digest(plain(&[])));
+    let found = sha256_of(&plain(&[]));
     assert_eq!(
         message,
-        format!("model dir/m.onnx: sha256 is {found}, its manifest wants abc")
+        format!(
+            "model dir/m.onnx: sha256 is {found}, its manifest wants abc: it was cut off or replaced; copy it again, or correct \
+             dir/m.toml"
+        )
     );
 }
 
@@ -346,6 +355,7 @@ fn what_is_not_an_onnx_file_is_refused_clearly() {
         &[],
         |graph| {
             graph.initializer.push(WeightProto {
+                element: FLOAT,
                 name: "weight".to_owned(),
                 data_location: 1,
             });

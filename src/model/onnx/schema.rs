@@ -59,6 +59,8 @@ pub(in crate::model) struct AttributeProto {
 
 #[derive(Message)]
 pub(in crate::model) struct WeightProto {
+    #[prost(int32, tag = "2")]
+    pub element: i32,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(int32, tag = "14")]
