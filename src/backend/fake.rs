@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Backend, Description, Lane, LaneError, Ticket};
+use super::{Backend, Description, Lane, LaneError, OnGpu, Ticket};
 use crate::{
     frame::Frame,
     geometry::BoxF,
@@ -32,12 +32,21 @@ impl FakeBackend {
         let description = Description {
             backend: "fake".to_owned(),
             device: "none".to_owned(),
+            gpu: OnGpu::NotMeant,
         };
         FakeBackend {
             model: Arc::new(model()),
             description,
             answer: Arc::new(answer),
         }
+    }
+}
+
+impl FakeBackend {
+    /// The same, as if its model was meant for a GPU.
+    pub fn meant_for_a_gpu(mut self, gpu: OnGpu) -> Self {
+        self.description.gpu = gpu;
+        self
     }
 }
 

@@ -40,10 +40,24 @@ pub trait Lane {
 /// What runs, where and why: for the log and for a session's opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// "rten 0.27 (embedded): no ONNX Runtime found".
+    /// "rten 0.27 (embedded): no ONNX Runtime found", "TensorRT 10.3.0 (fp16)".
     pub backend: String,
     /// "cpu (1 thread)".
     pub device: String,
+    /// Whether a model that was meant for a GPU runs on one.
+    pub gpu: OnGpu,
+}
+
+/// Whether a model that was meant for a GPU runs on one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGpu {
+    /// It is an ONNX file: nobody meant it for a GPU.
+    #[default]
+    NotMeant,
+    /// It does.
+    Yes,
+    /// The CPU runs it instead: `gpu.fallback` of the settings.
+    No,
 }
 
 /// What goes with a frame onto a lane: a way to give it up, and a sign of life.

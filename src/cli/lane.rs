@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result};
@@ -24,10 +24,12 @@ use crate::{
     telemetry,
 };
 
-/// Its thread ends when it is dropped: there are no frames to wait for any more.
+/// Dropped, it ends its thread and waits for that: a lane on a GPU must be closed before the process ends.
 pub(super) struct LocalLane {
-    frames: SyncSender<Frame>,
-    answers: Receiver<Result<Outcome>>,
+    /// None: it is being dropped; the same with those below.
+    frames: Option<SyncSender<Frame>>,
+    answers: Option<Receiver<Result<Outcome>>>,
+    thread: Option<JoinHandle<()>>,
     limits: FrameLimits,
     provenance: Provenance,
 }
@@ -54,7 +56,7 @@ impl LocalLane {
             Provenance::of_lane(backend.model(), backend.description(), &params, raw_masks);
         let (frames, frames_in) = sync_channel(Self::WINDOW);
         let (answers_out, answers) = sync_channel(Self::WINDOW);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("lane".to_owned())
             .spawn(move || {
                 if let Err(error) =
@@ -65,8 +67,9 @@ impl LocalLane {
                 }
             })?;
         Ok(LocalLane {
-            frames,
-            answers,
+            frames: Some(frames),
+            answers: Some(answers),
+            thread: Some(thread),
             limits: settings.limits.frame(),
             provenance,
         })
@@ -84,7 +87,8 @@ impl LocalLane {
 
     /// Puts a frame in the queue.
     pub(super) fn send(&self, frame: Frame) -> Result<()> {
-        if self.frames.send(frame).is_ok() {
+        let frames = self.frames.as_ref().expect("there until it is dropped");
+        if frames.send(frame).is_ok() {
             return Ok(());
         }
         // The lane has ended: its last answer says why.
@@ -95,7 +99,20 @@ impl LocalLane {
 
     /// Waits for the next answer.
     pub(super) fn receive(&self) -> Result<Outcome> {
-        self.answers.recv().context("the lane's thread has ended")?
+        let answers = self.answers.as_ref().expect("there until it is dropped");
+        answers.recv().context("the lane's thread has ended")?
+    }
+}
+
+impl Drop for LocalLane {
+    fn drop(&mut self) {
+        // No more frames come, and nobody takes answers: its thread ends after the frame it is at.
+        drop(self.frames.take());
+        drop(self.answers.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic was printed when it happened.
+            thread.join().ok();
+        }
     }
 }
 
@@ -113,6 +130,8 @@ fn answer_all(
             Ok(raw) => Outcome::Segmented(Box::new(answer(raw, &frame, params, raw_masks))),
             Err(LaneError::Frame(why)) => Outcome::Failed(why),
             Err(error @ LaneError::Lane(_)) => {
+                // First closed: two lanes may not have room on a GPU.
+                drop(lane);
                 lane = backend.open_lane()?;
                 Outcome::Failed(error.to_string())
             }

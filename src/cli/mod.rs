@@ -1,10 +1,22 @@
 //! The program: subcommands, words for people, exit codes. The only place with `anyhow`.
 
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command's answer goes to stdout, its complaints to stderr"
 )]
+
+/// As the standard library's, but for a reader that is gone (`| head`), which is no reason to panic.
+macro_rules! print {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*));
+    }};
+}
+
+/// See `print`.
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
 
 mod bench;
 mod cells;
@@ -13,6 +25,8 @@ mod client;
 mod coco;
 mod daemon;
 mod demo;
+mod doctor;
+mod engine;
 mod lane;
 mod latency;
 mod models;
@@ -32,7 +46,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    backend::cpu::BackendError, config::SettingsError, model::ModelError, params::ParamError,
+    backend::{LaneError, cpu::BackendError, cuda::GpuError},
+    config::SettingsError,
+    model::ModelError,
+    params::ParamError,
 };
 
 /// `EX_TEMPFAIL`: the device broke; started again, all may be well.
@@ -59,6 +76,8 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Models(models::Models),
+    Doctor(doctor::Doctor),
+    Engine(engine::Engine),
 }
 
 /// What was asked for cannot be done as asked: exit code 2, as for flags that do not exist.
@@ -74,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Models(models) => models.run(),
+        Command::Engine(engine) => engine.run(),
+        Command::Doctor(doctor) => doctor.run(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -85,7 +106,14 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<UsageError>() || error.is::<ParamError>() {
         return ExitCode::from(2);
     }
-    match error.is::<SettingsError>() || error.is::<ModelError>() || error.is::<BackendError>() {
+    if let Some(LaneError::Device(_)) = error.downcast_ref() {
+        return ExitCode::from(EXIT_DEVICE_LOST);
+    }
+    let settings = error.is::<SettingsError>()
+        || error.is::<ModelError>()
+        || error.is::<BackendError>()
+        || error.is::<GpuError>();
+    match settings {
         true => ExitCode::from(EXIT_SETTINGS),
         false => ExitCode::FAILURE,
     }

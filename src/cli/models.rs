@@ -16,8 +16,8 @@ use crate::{
 /// Say what a model is and what would run it on this machine
 #[derive(Args, Debug)]
 pub(super) struct Models {
-    /// ONNX file; may be repeated [default: the settings' models, else the bundled one]
-    #[arg(long = "model", value_name = "FILE.onnx")]
+    /// ONNX file or TensorRT engine; may be repeated [default: the settings' models, else the bundled one]
+    #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
     /// Settings, TOML
     #[arg(long, value_name = "FILE")]

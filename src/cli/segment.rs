@@ -34,8 +34,8 @@ pub(super) struct Segment {
     /// tcp://HOST:PORT, http://HOST:PORT or unix:///PATH [default: a lane in this process]
     #[arg(long, value_name = "URL")]
     server: Option<ServerUrl>,
-    /// ONNX file [default: the bundled one]; with --server: the name of one of its models
-    #[arg(long, value_name = "FILE.onnx")]
+    /// ONNX file or TensorRT engine [default: the bundled one]; with --server: the name of one of its models
+    #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineFlags,

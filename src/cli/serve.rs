@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::{EXIT_DEVICE_LOST, choices::EngineFlags, daemon};
 use crate::{
+    backend::{OnGpu, cuda::device},
     config::{Listen, LogSettings, Overrides, Settings},
     pool::LanePool,
     server::{self, Ended, Server},
@@ -28,8 +29,8 @@ pub(super) struct Serve {
     /// tcp://IP:PORT or unix:///PATH; may be repeated [default: tcp://127.0.0.1:50051]
     #[arg(long, value_name = "URL")]
     listen: Vec<Listen>,
-    /// ONNX file; may be repeated, the first is the default [default: the bundled one]
-    #[arg(long = "model", value_name = "FILE.onnx")]
+    /// ONNX file (CPU) or TensorRT engine (GPU); may be repeated, the first is the default [default: the bundled one]
+    #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
     /// Frames of a model that run at the same time [default: 1]
     #[arg(long, value_name = "N")]
@@ -68,7 +69,19 @@ impl Serve {
         for listen in settings.exposed() {
             warn!(address = %listen, "insecure: other machines can send frames; nothing is encrypted, nobody is asked who they are");
         }
-        let pools = daemon::pools(backends, settings.lanes)?;
+        if backends
+            .iter()
+            .all(|backend| backend.description().gpu == OnGpu::NotMeant)
+        {
+            match device::driver() {
+                Ok(cuda) => info!(
+                    cuda,
+                    "an NVIDIA driver is there and no model is an engine: the CPU is used; see cellsegd engine build"
+                ),
+                Err(why) => info!(%why, "no NVIDIA GPU: the CPU is used"),
+            }
+        }
+        let pools = daemon::pools(&settings, backends)?;
         runtime(settings.io_threads)?.block_on(serve(&settings, pools))
     }
 }

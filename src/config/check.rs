@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use config::ConfigError;
 use tracing_subscriber::EnvFilter;
 
-use super::{LimitSettings, Listen, Settings};
+use super::{GpuSettings, LimitSettings, Listen, Settings};
 
 /// Settings that cannot be meant. The program ends with 78 (`EX_CONFIG`).
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +28,15 @@ pub enum SettingsError {
 /// HTTP/2 windows end at 2^31 - 1, and a stream's window holds two frames.
 const MAX_FRAME_BYTES: u64 = (1 << 30) - 1;
 
+/// 16 TiB, which no GPU has: what is more was not meant.
+const MAX_MEMORY_MIB: u64 = 1 << 24;
+
 impl Settings {
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         in_range("lanes", self.lanes, 1..=64)?;
         in_range("io_threads", self.io_threads, 1..=64)?;
         in_range("engine.threads", self.engine.threads, 0..=1024)?;
+        self.gpu.check()?;
         self.limits.check()?;
         if let Err(error) = EnvFilter::builder().parse(&self.log.filter) {
             return Err(wrong(
@@ -64,6 +68,28 @@ impl Settings {
         self.listen
             .iter()
             .filter(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()))
+    }
+}
+
+impl GpuSettings {
+    fn check(&self) -> Result<(), SettingsError> {
+        let device = &self.device;
+        let is_index = !device.is_empty()
+            && device.len() <= 4
+            && device.bytes().all(|byte| byte.is_ascii_digit());
+        in_range(
+            "gpu.memory_limit_mib",
+            self.memory_limit_mib,
+            0..=MAX_MEMORY_MIB,
+        )?;
+        match is_index || device.to_ascii_uppercase().starts_with("GPU-") {
+            true => Ok(()),
+            false => Err(wrong(
+                "gpu.device",
+                format!("{device:?}"),
+                "must be an index, as \"0\", or a UUID or its beginning, as \"GPU-5c1b\": cellsegd doctor lists them",
+            )),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Listen on other than loopback addresses though nothing is encrypted and nobody is asked who they are.
     pub insecure: bool,
-    /// ONNX files, each with a manifest beside it; the first is the default. Empty: the bundled model.
+    /// ONNX files and TensorRT engines, each with a manifest beside it; the first is the default. Empty: the bundled model.
     pub models: Vec<PathBuf>,
     /// Lanes a model: frames that run at the same time.
     pub lanes: usize,
@@ -29,8 +29,10 @@ pub struct Settings {
     pub io_threads: usize,
     /// Seconds that frames in flight get to be answered after SIGTERM.
     pub grace_s: u64,
-    /// What runs the models.
+    /// What runs ONNX models, on the CPU.
     pub engine: EngineSettings,
+    /// What runs TensorRT engines.
+    pub gpu: GpuSettings,
     /// Bounds on what clients may send and hold.
     pub limits: LimitSettings,
     /// What is logged and how.
@@ -47,7 +49,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// What runs the models.
+/// What runs ONNX models.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSettings {
@@ -70,6 +72,61 @@ pub enum EngineKind {
     Rten,
     /// About twice as fast; needs its library.
     OnnxRuntime,
+}
+
+/// What runs TensorRT engines: on which GPU, and how it lives beside other programs there.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GpuSettings {
+    /// An index, as `cellsegd doctor` lists them, or a UUID or its beginning: `GPU-5c1b`.
+    pub device: String,
+    /// TensorRT's library, or its folder. Unset: the usual names and places.
+    pub tensorrt: Option<PathBuf>,
+    /// Most device memory of one model, all lanes together; 0: no limit.
+    pub memory_limit_mib: u64,
+    /// How a lane waits for its GPU.
+    pub wait: GpuWait,
+    /// Of the lanes' work against other work on the GPU.
+    pub priority: GpuPriority,
+    /// What happens to an engine that cannot be used.
+    pub fallback: GpuFallback,
+}
+
+/// How a lane waits for its GPU.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum GpuWait {
+    /// Spin where there are cores to spare, else block.
+    #[default]
+    Auto,
+    /// Ask again and again: the answer comes some tens of microseconds earlier, and each lane keeps a core busy.
+    Spin,
+    /// Sleep until the GPU is done.
+    Block,
+}
+
+/// Of the lanes' work against other work on the GPU.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum GpuPriority {
+    /// Last in line.
+    Low,
+    /// CUDA's default, which today's drivers put last too.
+    #[default]
+    Normal,
+    /// First in line: before the work of programs that say nothing.
+    High,
+}
+
+/// What happens to an engine that cannot be used.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum GpuFallback {
+    /// The daemon does not start: a GPU that silently is none would be found out by its slowness.
+    #[default]
+    Never,
+    /// The ONNX file that it was built from runs on the CPU; the log, health and every session's opening say so.
+    Cpu,
 }
 
 /// Bounds on what clients may send and hold.
@@ -127,8 +184,22 @@ impl Default for Settings {
             io_threads: 1,
             grace_s: 30,
             engine: EngineSettings::default(),
+            gpu: GpuSettings::default(),
             limits: LimitSettings::default(),
             log: LogSettings::default(),
+        }
+    }
+}
+
+impl Default for GpuSettings {
+    fn default() -> Self {
+        GpuSettings {
+            device: "0".to_owned(),
+            tensorrt: None,
+            memory_limit_mib: 0,
+            wait: GpuWait::Auto,
+            priority: GpuPriority::Normal,
+            fallback: GpuFallback::Never,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{EngineKind, Listen, LogFormat};
+use super::{EngineKind, GpuFallback, GpuPriority, GpuWait, Listen, LogFormat};
 
 impl FromStr for Listen {
     type Err = String;
@@ -78,6 +78,34 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// Words that stand for a value each, read and written by one table.
+macro_rules! words {
+    ($kind:ty: $($word:literal = $value:path),+; $right:literal) => {
+        impl FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok($value),)+
+                    _ => Err(format!(concat!("{:?} must be ", $right), text)),
+                }
+            }
+        }
+
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $($value => $word,)+
+                })
+            }
+        }
+    };
+}
+
+words!(GpuWait: "auto" = GpuWait::Auto, "spin" = GpuWait::Spin, "block" = GpuWait::Block; "auto, spin or block");
+words!(GpuPriority: "low" = GpuPriority::Low, "normal" = GpuPriority::Normal, "high" = GpuPriority::High; "low, normal or high");
+words!(GpuFallback: "never" = GpuFallback::Never, "cpu" = GpuFallback::Cpu; "never or cpu");
+
 /// serde goes through the words above.
 macro_rules! as_string {
     ($($word:ty),*) => {$(
@@ -97,7 +125,14 @@ macro_rules! as_string {
     )*};
 }
 
-as_string!(Listen, EngineKind, LogFormat);
+as_string!(
+    Listen,
+    EngineKind,
+    LogFormat,
+    GpuWait,
+    GpuPriority,
+    GpuFallback
+);
 
 #[cfg(test)]
 mod tests {

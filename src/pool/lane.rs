@@ -44,10 +44,13 @@ pub(super) fn run(
                 let fate = run_frame(&mut *lane, work);
                 match fate {
                     Fate::Good => {}
-                    Fate::Broken => match reopen(backend, queue, lane) {
-                        Some(open) => lane = open,
-                        None => return,
-                    },
+                    Fate::Broken(why) => {
+                        error!(%why, "lane lost, and the frame on it");
+                        match reopen(backend, queue, lane) {
+                            Some(open) => lane = open,
+                            None => return,
+                        }
+                    }
                     Fate::DeviceLost(why) => {
                         error!(%why, "device lost");
                         queue.lose_device(&why);
@@ -60,7 +63,7 @@ pub(super) fn run(
 
 enum Fate {
     Good,
-    Broken,
+    Broken(String),
     DeviceLost(String),
 }
 
@@ -74,7 +77,7 @@ fn run_frame(lane: &mut dyn Lane, work: Work) -> Fate {
     let result = segment(lane, &frame, &params, &ticket);
     let fate = match &result {
         Ok(_) | Err(LaneError::Frame(_)) => Fate::Good,
-        Err(LaneError::Lane(_)) => Fate::Broken,
+        Err(LaneError::Lane(why)) => Fate::Broken(why.clone()),
         Err(LaneError::Device(why)) => Fate::DeviceLost(why.clone()),
     };
     // The pixels go before somebody is told: the answer makes room for the next frame.

@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: the daemon as a whole, the contract's service, and each model by its name.
+//! `grpc.health.v1`: the daemon as a whole, the contract's service, each model by its name, and `NAME/gpu` for a model that was
+//! meant for a GPU: it does not serve where the CPU runs the model instead.
 
 use tokio::{sync::watch, task::JoinSet};
 use tonic_health::{
@@ -7,7 +8,10 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::pool::{Health, LanePool};
+use crate::{
+    backend::OnGpu,
+    pool::{Health, LanePool},
+};
 
 /// The contract's service.
 const SERVICE: &str = "cellseg.v1.Segmenter";
@@ -16,6 +20,8 @@ const SERVICE: &str = "cellseg.v1.Segmenter";
 pub(super) struct Reporter {
     reporter: HealthReporter,
     models: Vec<(String, watch::Receiver<Health>)>,
+    /// `NAME/gpu` of those that were meant for a GPU; of which model; whether it is on one.
+    gpus: Vec<(String, usize, bool)>,
 }
 
 impl Reporter {
@@ -26,7 +32,19 @@ impl Reporter {
             .iter()
             .map(|pool| (pool.model().name.clone(), pool.health()))
             .collect();
-        let reporter = Reporter { reporter, models };
+        let gpus = pools.iter().enumerate().filter_map(|(i, pool)| {
+            let on_gpu = match pool.description().gpu {
+                OnGpu::NotMeant => return None,
+                OnGpu::Yes => true,
+                OnGpu::No => false,
+            };
+            Some((format!("{}/gpu", pool.model().name), i, on_gpu))
+        });
+        let reporter = Reporter {
+            reporter,
+            models,
+            gpus: gpus.collect(),
+        };
         reporter.report().await;
         (reporter, service)
     }
@@ -61,6 +79,7 @@ impl Reporter {
             .models
             .iter()
             .map(|(name, _)| name.as_str())
+            .chain(self.gpus.iter().map(|(name, ..)| name.as_str()))
             .chain(["", SERVICE])
         {
             self.reporter
@@ -75,6 +94,12 @@ impl Reporter {
             let serves = *health.borrow() == Health::Serving;
             all_serve &= serves;
             self.reporter.set_service_status(name, status(serves)).await;
+        }
+        for (service, model, on_gpu) in &self.gpus {
+            let serves = *on_gpu && *self.models[*model].1.borrow() == Health::Serving;
+            self.reporter
+                .set_service_status(service, status(serves))
+                .await;
         }
         for service in ["", SERVICE] {
             self.reporter

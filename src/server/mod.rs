@@ -50,8 +50,17 @@ struct Shared {
     pools: Vec<LanePool>,
     sessions: Arc<Semaphore>,
     budget: Budget,
-    /// Turns true when the daemon starts to stop.
-    draining: watch::Sender<bool>,
+    /// Why the daemon stops, once it does.
+    draining: watch::Sender<Option<Draining>>,
+}
+
+/// Why a daemon takes no more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Draining {
+    /// Somebody asked it to end.
+    Asked,
+    /// It ends because a device broke.
+    DeviceLost,
 }
 
 /// Bytes of all frames admitted and not yet segmented.
@@ -82,6 +91,18 @@ pub enum ServerError {
     Listener(#[from] io::Error),
 }
 
+impl Draining {
+    /// For a client whose stream it ends.
+    fn status(self) -> tonic::Status {
+        tonic::Status::unavailable(match self {
+            Draining::Asked => "the daemon is draining; every answer has been sent",
+            Draining::DeviceLost => {
+                "the device that segments was lost, and the daemon ends; every answer has been sent"
+            }
+        })
+    }
+}
+
 impl Server {
     /// A server over `pools`, the first being the default. Their models' names are unique.
     pub fn new(settings: &Settings, pools: Vec<LanePool>) -> Self {
@@ -90,7 +111,7 @@ impl Server {
             pools,
             sessions: Arc::new(Semaphore::new(limits.sessions)),
             budget: Budget::new(limits.frames_in_flight_bytes),
-            draining: watch::Sender::new(false),
+            draining: watch::Sender::new(None),
             limits,
         };
         Server {
@@ -114,7 +135,7 @@ impl Server {
             let mut draining = shared.draining.subscribe();
             let stop = async move {
                 // An error means that the server is gone, which ends the door too.
-                let _ = draining.wait_for(|draining| *draining).await;
+                let _ = draining.wait_for(Option::is_some).await;
             };
             doors.spawn(listener.serve(router, stop)?);
         }
@@ -128,7 +149,10 @@ impl Server {
         };
         info!("draining");
         health.stop_serving().await;
-        shared.draining.send_replace(true);
+        shared.draining.send_replace(Some(match ended {
+            Ended::DeviceLost => Draining::DeviceLost,
+            _ => Draining::Asked,
+        }));
         let every_session = shared.sessions.acquire_many(shared.limits.sessions as u32);
         let answered = tokio::time::timeout(grace, every_session).await.is_ok();
         if !answered {

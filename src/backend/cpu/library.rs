@@ -26,6 +26,23 @@ pub(super) struct Loaded {
     pub origin: String,
 }
 
+/// Why there is no library.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LibraryError {
+    /// Nobody has put one where it is looked for.
+    #[error(
+        "no ONNX Runtime found: engine.onnxruntime and ORT_DYLIB_PATH are unset, and there is no libonnxruntime.so* in {folders}; \
+         tools/get-onnxruntime fetches it"
+    )]
+    NotFound {
+        /// Where it was looked for.
+        folders: String,
+    },
+    /// There is one that cannot be used: which, and why.
+    #[error("{0}")]
+    Unusable(String),
+}
+
 /// A process loads one library and makes one environment.
 static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 
@@ -36,10 +53,12 @@ struct Candidate {
     named_by: &'static str,
 }
 
-/// Err: where it was looked for, and what was wrong there.
-pub(super) fn load(settings: &EngineSettings) -> Result<Loaded, String> {
+/// The library that `settings` name, else one that is found.
+pub(super) fn load(settings: &EngineSettings) -> Result<Loaded, LibraryError> {
     let Candidate { path, named_by } = find(settings, |name| env::var_os(name))?;
-    let wrong = |why: &dyn fmt::Display| format!("{} ({named_by}): {why}", path.display());
+    let wrong = |why: &dyn fmt::Display| {
+        LibraryError::Unusable(format!("{} ({named_by}): {why}", path.display()))
+    };
     // ort would look for a relative path beside the program first.
     let absolute = fs::canonicalize(&path).map_err(|error| wrong(&error))?;
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +90,7 @@ pub(super) fn load(settings: &EngineSettings) -> Result<Loaded, String> {
 fn find(
     settings: &EngineSettings,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Candidate, String> {
+) -> Result<Candidate, LibraryError> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     if let Some(path) = &settings.onnxruntime {
         return Ok(Candidate {
@@ -101,11 +120,9 @@ fn find(
         })
         .ok_or_else(|| {
             let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
-            format!(
-                "no ONNX Runtime found: engine.onnxruntime and ORT_DYLIB_PATH are unset, and there is no libonnxruntime.so* in {}; \
-                 tools/get-onnxruntime fetches it",
-                folders.join(", ")
-            )
+            LibraryError::NotFound {
+                folders: folders.join(", "),
+            }
         })
 }
 
@@ -179,12 +196,16 @@ mod tests {
     #[test]
     fn where_it_was_looked_for_is_named() {
         let home = |name: &str| (name == "HOME").then(|| "/nobody".into());
-        let message = find(&EngineSettings::default(), home).unwrap_err();
+        let message = find(&EngineSettings::default(), home)
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("/nobody/.local/share/cellsegd, /var/lib/cellsegd, /usr/lib/cellsegd")
         );
         assert!(message.contains("tools/get-onnxruntime"));
-        let message = find(&EngineSettings::default(), nothing).unwrap_err();
+        let message = find(&EngineSettings::default(), nothing)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("in /var/lib/cellsegd, /usr/lib/cellsegd"));
     }
 }

@@ -11,8 +11,12 @@ mod rten;
 
 use std::{sync::Arc, thread};
 
-use self::{engine::Engine, lane::CpuLane, library::Loaded};
-use super::{Backend, Description, Lane, LaneError};
+use self::{
+    engine::Engine,
+    lane::CpuLane,
+    library::{LibraryError, Loaded},
+};
+use super::{Backend, Description, Lane, LaneError, OnGpu};
 use crate::{
     config::{EngineKind, EngineSettings},
     model::{ModelFile, ModelSpec},
@@ -61,7 +65,8 @@ impl CpuBackend {
                 rten_because("chosen in the settings"),
             ),
             EngineKind::OnnxRuntime => {
-                let library = library::load(settings).map_err(BackendError::Library)?;
+                let library = library::load(settings)
+                    .map_err(|error| BackendError::Library(error.to_string()))?;
                 let backend = describe(&library);
                 (
                     Engine::onnxruntime(&spec, &model, &library, threads)?,
@@ -78,9 +83,16 @@ impl CpuBackend {
                 },
                 // A library that somebody named must not be passed over in silence.
                 Err(why) if settings.onnxruntime.is_some() => {
-                    return Err(BackendError::Library(why));
+                    return Err(BackendError::Library(why.to_string()));
                 }
-                Err(why) => (Engine::rten(&spec, model, threads)?, rten_because(&why)),
+                // Where it was looked for is doctor's to say: every session's opening carries this line.
+                Err(LibraryError::NotFound { .. }) => (
+                    Engine::rten(&spec, model, threads)?,
+                    rten_because("no ONNX Runtime found"),
+                ),
+                Err(LibraryError::Unusable(why)) => {
+                    (Engine::rten(&spec, model, threads)?, rten_because(&why))
+                }
             },
         };
         let s = if threads == 1 { "" } else { "s" };
@@ -89,9 +101,18 @@ impl CpuBackend {
             description: Description {
                 backend,
                 device: format!("cpu ({threads} thread{s})"),
+                gpu: OnGpu::NotMeant,
             },
             engine,
         })
+    }
+
+    /// The same, for a model that was meant for a GPU; `what` happened.
+    pub fn instead_of_a_gpu(mut self, what: &str) -> Self {
+        let Description { backend, gpu, .. } = &mut self.description;
+        *backend = format!("{what}: {backend}");
+        *gpu = OnGpu::No;
+        self
     }
 }
 
@@ -110,6 +131,14 @@ impl Backend for CpuBackend {
     }
 }
 
+/// ONNX Runtime as these settings find it: version, file, and who named it; or where it was looked for.
+pub fn onnxruntime(settings: &EngineSettings) -> Result<String, String> {
+    match library::load(settings) {
+        Ok(library) => Ok(format!("{}: {}", library.version, library.origin)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// One core is left to the acquisition, which must not wait for us.
 fn default_threads(lanes: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -122,6 +151,16 @@ fn rten_because(why: &str) -> String {
 
 fn describe(library: &Loaded) -> String {
     format!("onnxruntime {}: {}", library.version, library.origin)
+}
+
+/// The network alone, for tests of what other backends do around it: detections and prototypes of `input`.
+#[cfg(test)]
+pub(crate) fn raw_outputs(backend: &CpuBackend, input: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut network = backend.engine.open().unwrap();
+    network.input().copy_from_slice(input);
+    network.run().unwrap();
+    let outputs = network.outputs();
+    (outputs.detections.to_vec(), outputs.prototypes.to_vec())
 }
 
 #[cfg(test)]

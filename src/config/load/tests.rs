@@ -108,7 +108,7 @@ fn settings_are_written_as_they_are_read() {
 #[test]
 fn what_is_wrong_is_named_with_what_would_be_right() {
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
-    let cases: [Case; 18] = [
+    let cases: [Case; 22] = [
         ("lane = 3", &[], &["`lane`", "`lanes`"]),
         (
             "[limits]\nmaxside = 1",
@@ -139,6 +139,26 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
             "engine.kind = 'gpu'",
             &[],
             &["engine.kind", "gpu", "auto, rten or onnxruntime"],
+        ),
+        (
+            "gpu.device = 'first'",
+            &[],
+            &["gpu.device", "first", "index", "GPU-", "doctor"],
+        ),
+        (
+            "",
+            &[("CELLSEGD_GPU__MEMORY_LIMIT_MIB", "99999999999999999999")],
+            &["gpu.memory_limit_mib = ", "0 to 16777216"],
+        ),
+        (
+            "gpu.wait = 'a bit'",
+            &[],
+            &["gpu.wait", "a bit", "auto, spin or block"],
+        ),
+        (
+            "gpu.fallback = 'yes'",
+            &[],
+            &["gpu.fallback", "yes", "never or cpu"],
         ),
         (
             "log.format = 'xml'",
@@ -192,4 +212,17 @@ fn all_interfaces_may_be_listened_on_when_that_is_said() {
     )
     .unwrap();
     assert_eq!(settings.exposed().count(), 1);
+}
+
+#[test]
+fn a_gpu_is_chosen_by_a_number_too() {
+    for (toml, environment) in [
+        ("gpu.device = 1", None),
+        ("", Some(("CELLSEGD_GPU__DEVICE", "1"))),
+        ("gpu.device = '1'", None),
+    ] {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let settings = load(toml, &environment, Overrides::default()).unwrap();
+        assert_eq!(settings.gpu.device, "1", "{toml} {environment:?}");
+    }
 }

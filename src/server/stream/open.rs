@@ -84,7 +84,7 @@ where
         () = tokio::time::sleep(patience) => {
             return Err(Status::deadline_exceeded(format!("no first message within {} s", patience.as_secs())));
         }
-        _ = draining.wait_for(|draining| *draining) => return Err(Status::unavailable("the daemon is draining")),
+        _ = draining.wait_for(Option::is_some) => return Err(Status::unavailable("the daemon is draining")),
     };
     let kind = match first {
         Some(message) => match message?.request {

@@ -14,7 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::{
-    super::{Budget, Shared, convert},
+    super::{Budget, Draining, Shared, convert},
     cell::{Cell, Pending, Waiting},
 };
 use crate::{
@@ -30,7 +30,7 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     cell: Arc<Cell>,
     membership: Arc<Membership>,
-    draining: watch::Receiver<bool>,
+    draining: watch::Receiver<Option<Draining>>,
     settled: convert::Settled,
     /// The settled parameters as frames share them.
     params: Arc<Params>,
@@ -101,9 +101,7 @@ impl Reader {
     fn end_of(&self, stop: Stop) -> Result<(), Status> {
         match stop {
             Stop::Gone => Ok(()),
-            Stop::Draining => Err(Status::unavailable(
-                "the daemon is draining; every answer has been sent",
-            )),
+            Stop::Draining => Err(self.draining.borrow().unwrap_or(Draining::Asked).status()),
             Stop::Refused(status) => Err(status),
         }
     }
@@ -114,7 +112,7 @@ impl Reader {
     {
         loop {
             // A client that floods must not outrun the end.
-            if *self.draining.borrow() {
+            if self.draining.borrow().is_some() {
                 return Err(Stop::Draining);
             }
             let deadline = self.cell.next_deadline();
@@ -142,7 +140,7 @@ impl Reader {
                 true => Err(Stop::Gone),
                 false => Ok(()),
             },
-            _ = draining.wait_for(|draining| *draining) => Err(Stop::Draining),
+            _ = draining.wait_for(Option::is_some) => Err(Stop::Draining),
             () = until(deadline) => {
                 self.cell.expire();
                 Ok(())
