@@ -3,6 +3,7 @@
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 require_all="${CELLSEGD_REQUIRE_ALL:-0}"
 venv=.venv
+ptx_tools=target/ptx-tools
 current=start
 trap 'status=$?; [ $status -eq 0 ] || echo "FAILED in step \"$current\" (exit $status)" >&2' EXIT
 
@@ -63,6 +64,19 @@ make_venv() {
     cp tests/py/requirements.txt "$venv/requirements.txt"
 }
 
+# NVIDIA's compiler and assemblers, for tools/ptx, in a folder of their own; made anew when their list changes.
+make_ptx_tools() {
+    if cmp -s tools/ptx-requirements.txt "$ptx_tools/requirements.txt"; then
+        return 0
+    fi
+    rm -rf "$ptx_tools"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
+        --target "$ptx_tools" -r tools/ptx-requirements.txt </dev/null || return 1
+    cp tools/ptx-requirements.txt "$ptx_tools/requirements.txt"
+}
+
+ptx() { PYTHONPATH="$ptx_tools" "$venv/bin/python" tools/ptx "$@"; }
+
 # ONNX Runtime's library comes with its Python wheel.
 export_onnxruntime() {
     local library
@@ -71,4 +85,21 @@ export_onnxruntime() {
             export ORT_DYLIB_PATH="${ORT_DYLIB_PATH:-$library}"
         fi
     done
+}
+
+# wheel PACKAGE VERSION FOLDER: a library that comes as a Python package, unpacked under target so that it is fetched once.
+wheel() {
+    local to="target/wheels/$1-$2"
+    [ -d "$to/$3" ] || {
+        rm -rf "$to" "$to.part"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps \
+            --target "$to.part" "$1==$2" </dev/null && mv "$to.part" "$to"
+    }
+}
+
+# NVIDIA's own libraries, as far as PyPI has them and they do something without a GPU (140 MB).
+tensorrt_wheels() {
+    wheel tensorrt-rtx-cu13-libs 1.7.1.116 tensorrt_rtx_libs &&
+        wheel tensorrt-lean-cu13-libs 11.4.0.106 tensorrt_lean_libs &&
+        wheel tensorrt-dispatch-cu13-libs 11.4.0.106 tensorrt_dispatch_libs
 }

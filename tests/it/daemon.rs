@@ -153,7 +153,7 @@ impl Started {
 /// Time for the daemon to read what was sent, where no reply can tell that it has. If it is too short a test fails, never
 /// passes.
 pub(crate) async fn let_it_be_read() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
 /// The pool's own frame, by which a lane is warmed up: of the fake model's size.

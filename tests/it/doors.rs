@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use cellsegd::{
-    backend::fake::{self, FakeBackend},
+    backend::{
+        OnGpu,
+        fake::{self, FakeBackend},
+    },
     config::{Listen, Settings},
     pool::LanePool,
     proto::{self as pb, admin_client::AdminClient, segmenter_client::SegmenterClient},
@@ -99,6 +102,34 @@ async fn models_are_listed_and_admin_is_not_served_yet() {
             "Admin.Reload is not implemented in this version"
         )
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_whether_a_model_that_was_meant_for_a_gpu_is_on_one() {
+    for (gpu, wanted) in [
+        (OnGpu::NotMeant, Err(Code::NotFound)),
+        (OnGpu::Yes, Ok(ServingStatus::Serving)),
+        (OnGpu::No, Ok(ServingStatus::NotServing)),
+    ] {
+        let backend =
+            FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4))).meant_for_a_gpu(gpu);
+        let mut daemon = Daemon::start(Settings::default(), backend, 1);
+        let client = HealthClient::new(channel(&daemon).await);
+        let status = async |service: &str| {
+            let request = HealthCheckRequest {
+                service: service.to_owned(),
+            };
+            let checked = client.clone().check(request).await;
+            checked
+                .map(|health| health.into_inner().status())
+                .map_err(|status| status.code())
+        };
+        assert_eq!(status("fake/gpu").await, wanted, "{gpu:?}");
+        // The model is served all the same.
+        assert_eq!(status("fake").await, Ok(ServingStatus::Serving), "{gpu:?}");
+        daemon.stop();
+        assert_eq!(daemon.ended().await, Ended::Drained);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

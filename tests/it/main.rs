@@ -9,6 +9,7 @@ mod bad_frames;
 mod delivery;
 mod doors;
 mod ends;
+mod gpu;
 mod layers;
 mod settings_of_a_session;
 mod tree;

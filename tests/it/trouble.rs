@@ -50,14 +50,16 @@ async fn a_lost_device_fails_what_is_in_flight_and_ends_the_daemon() {
     for id in 1..=3 {
         session.send(Request::Frame(frame(id))).await;
     }
-    gate.started()
-        .await
-        .fail(LaneError::Device("on order".to_owned()));
+    let running = gate.started().await;
+    let_it_be_read().await;
+    running.fail(LaneError::Device("on order".to_owned()));
     for id in 1..=3 {
         let reply = session.frame_reply().await;
         assert_eq!((reply.id, outcome(&reply).as_str()), (id, "DeviceLost"));
     }
-    assert_eq!(session.error().await.0, tonic::Code::Unavailable);
+    let (code, text) = session.error().await;
+    assert_eq!(code, tonic::Code::Unavailable);
+    assert!(text.contains("device that segments was lost"), "{text}");
     assert_eq!(daemon.ended().await, Ended::DeviceLost);
 }
 

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 
 import cv2
 import numpy as np
 import pytest
-from daemon import BUNDLED_MODEL, run
+from daemon import BIN, BUNDLED_MODEL, environment, run
 from frames import demo_file_copies, demo_files, discs
 from models import tiny, wrong_head
 
@@ -16,6 +18,14 @@ SYSEXITS_CONFIG = 78
 
 def said(done) -> str:
     return (done.stdout + done.stderr).lower()
+
+
+def test_a_reader_that_is_gone_is_no_panic():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([BIN, "models"], env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, "panicked" in done.stderr) == (0, False), done.stderr
 
 
 def test_a_broken_file_does_not_stop_the_others(tmp_path):
