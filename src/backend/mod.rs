@@ -101,4 +101,27 @@ impl Ticket {
     pub fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
     }
+
+    /// For a lane between two stages: a sign of life, and an error if nobody waits any more.
+    pub fn look(&self) -> Result<(), LaneError> {
+        self.beat();
+        match self.is_cancelled() {
+            true => Err(LaneError::Frame("cancelled".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LaneError, Ticket};
+
+    #[test]
+    fn a_frame_that_nobody_waits_for_is_given_up() {
+        let ticket = Ticket::default();
+        assert!(ticket.look().is_ok());
+        ticket.cancel();
+        assert!(matches!(ticket.look(), Err(LaneError::Frame(_))));
+        assert_eq!(ticket.beats(), 2);
+    }
 }

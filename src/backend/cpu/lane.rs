@@ -47,7 +47,7 @@ impl CpuLane {
         ticket: &Ticket,
     ) -> Result<Inferred, LaneError> {
         let mut times = StageTimes::default();
-        look(ticket)?;
+        ticket.look()?;
         let started = Instant::now();
         let letterbox = Letterbox::new(
             (frame.width(), frame.height()),
@@ -67,7 +67,7 @@ impl CpuLane {
         }
         times.preprocess = started.elapsed();
 
-        look(ticket)?;
+        ticket.look()?;
         let started = Instant::now();
         self.network.run().map_err(LaneError::Lane)?;
         times.infer = started.elapsed();
@@ -94,7 +94,7 @@ impl Lane for CpuLane {
             mut times,
         } = self.infer(frame, &params.normalization, ticket)?;
 
-        look(ticket)?;
+        ticket.look()?;
         let started = Instant::now();
         let Decoded {
             instances,
@@ -118,14 +118,5 @@ impl Lane for CpuLane {
             notices,
             times,
         })
-    }
-}
-
-/// Between two stages: a sign of life, and whether anybody still waits.
-fn look(ticket: &Ticket) -> Result<(), LaneError> {
-    ticket.beat();
-    match ticket.is_cancelled() {
-        true => Err(LaneError::Frame("cancelled".to_owned())),
-        false => Ok(()),
     }
 }

@@ -239,12 +239,12 @@ impl Lane for CudaLane {
         params: &Params,
         ticket: &Ticket,
     ) -> Result<RawSegmentation, LaneError> {
-        look(ticket)?;
+        ticket.look()?;
         let started = Instant::now();
         let n_bytes = self.fill(frame, params)?;
         let filled = started.elapsed();
 
-        look(ticket)?;
+        ticket.look()?;
         self.start(n_bytes)?;
         self.wait()?;
         ticket.beat();
@@ -304,15 +304,6 @@ impl Marks {
             decode: self.decoded.since(&self.inferred)?,
             copy_down: self.exported.since(&self.decoded)?,
         })
-    }
-}
-
-/// Between two stages: a sign of life, and whether anybody still waits.
-fn look(ticket: &Ticket) -> Result<(), LaneError> {
-    ticket.beat();
-    match ticket.is_cancelled() {
-        true => Err(LaneError::Frame("cancelled".to_owned())),
-        false => Ok(()),
     }
 }
 
@@ -402,14 +393,5 @@ mod tests {
             let why = bytes_of(&output(&dims, Element::F32), 1).unwrap_err();
             assert!(why.contains("no memory holds that"), "{why}");
         }
-    }
-
-    #[test]
-    fn a_frame_that_nobody_waits_for_is_given_up() {
-        let ticket = Ticket::default();
-        assert!(look(&ticket).is_ok());
-        ticket.cancel();
-        assert!(matches!(look(&ticket), Err(LaneError::Frame(_))));
-        assert_eq!(ticket.beats(), 2);
     }
 }
