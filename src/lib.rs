@@ -10,6 +10,7 @@ pub mod mask;
 pub mod model;
 pub mod params;
 pub mod segmentation;
+pub mod systemd;
 pub mod telemetry;
 
 // Row 1: plain, exact functions from frame to input and from output to cells: what a GPU has to match.

@@ -67,7 +67,10 @@ fn merge(
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("listen")
+            .with_list_parse_key("http")
             .with_list_parse_key("models")
+            .with_list_parse_key("auth.admins")
+            .with_list_parse_key("trust.keys")
             .source(Some(environment.filter(is_setting).collect::<Map<_, _>>())),
     );
     let Overrides {

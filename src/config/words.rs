@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{EngineKind, GpuFallback, GpuPriority, GpuWait, Listen, LogFormat};
+use super::{
+    ClientCertificates, EngineKind, GpuFallback, GpuPriority, GpuWait, Grant, Listen, LogFormat,
+    PriorityCap, ReloadMode, Role,
+};
 
 impl FromStr for Listen {
     type Err = String;
@@ -16,12 +19,18 @@ impl FromStr for Listen {
                 )),
             };
         }
-        text.strip_prefix("tcp://")
-            .and_then(|address| address.parse().ok())
-            .map(Listen::Tcp)
-            .ok_or_else(|| {
-                format!("{text:?} must be tcp://IP:PORT, as tcp://127.0.0.1:50051, or unix:///PATH")
-            })
+        let (is_tls, address) = match (text.strip_prefix("tcp://"), text.strip_prefix("tls://")) {
+            (Some(address), _) => (false, address.parse().ok()),
+            (_, Some(address)) => (true, address.parse().ok()),
+            _ => (false, None),
+        };
+        match address {
+            Some(address) if is_tls => Ok(Listen::Tls(address)),
+            Some(address) => Ok(Listen::Tcp(address)),
+            None => Err(format!(
+                "{text:?} must be tcp://IP:PORT, as tcp://127.0.0.1:50051, tls://IP:PORT, as tls://0.0.0.0:50051, or unix:///PATH"
+            )),
+        }
     }
 }
 
@@ -29,52 +38,9 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp(address) => write!(f, "tcp://{address}"),
+            Listen::Tls(address) => write!(f, "tls://{address}"),
             Listen::Unix(path) => write!(f, "unix://{}", path.display()),
         }
-    }
-}
-
-impl FromStr for EngineKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(EngineKind::Auto),
-            "rten" => Ok(EngineKind::Rten),
-            "onnxruntime" => Ok(EngineKind::OnnxRuntime),
-            _ => Err(format!("{text:?} must be auto, rten or onnxruntime")),
-        }
-    }
-}
-
-impl fmt::Display for EngineKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EngineKind::Auto => "auto",
-            EngineKind::Rten => "rten",
-            EngineKind::OnnxRuntime => "onnxruntime",
-        })
-    }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("{text:?} must be text or json")),
-        }
-    }
-}
-
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })
     }
 }
 
@@ -102,9 +68,16 @@ macro_rules! words {
     };
 }
 
+words!(Role: "observe" = Role::Observe, "infer" = Role::Infer, "admin" = Role::Admin; "observe, infer or admin");
+words!(EngineKind: "auto" = EngineKind::Auto, "rten" = EngineKind::Rten, "onnxruntime" = EngineKind::OnnxRuntime; "auto, rten or onnxruntime");
+words!(LogFormat: "auto" = LogFormat::Auto, "text" = LogFormat::Text, "json" = LogFormat::Json, "journald" = LogFormat::Journald; "auto, text, json or journald");
 words!(GpuWait: "auto" = GpuWait::Auto, "spin" = GpuWait::Spin, "block" = GpuWait::Block; "auto, spin or block");
 words!(GpuPriority: "low" = GpuPriority::Low, "normal" = GpuPriority::Normal, "high" = GpuPriority::High; "low, normal or high");
+words!(ReloadMode: "beside" = ReloadMode::Beside, "replace" = ReloadMode::Replace; "beside or replace");
 words!(GpuFallback: "never" = GpuFallback::Never, "cpu" = GpuFallback::Cpu; "never or cpu");
+words!(ClientCertificates: "none" = ClientCertificates::None, "optional" = ClientCertificates::Optional, "required" = ClientCertificates::Required; "none, optional or required");
+words!(Grant: "none" = Grant::None, "observe" = Grant::Observe, "infer" = Grant::Infer, "admin" = Grant::Admin; "none, observe, infer or admin");
+words!(PriorityCap: "background" = PriorityCap::Background, "normal" = PriorityCap::Normal, "urgent" = PriorityCap::Urgent; "background, normal or urgent");
 
 /// serde goes through the words above.
 macro_rules! as_string {
@@ -129,9 +102,14 @@ as_string!(
     Listen,
     EngineKind,
     LogFormat,
+    ReloadMode,
+    Role,
     GpuWait,
     GpuPriority,
-    GpuFallback
+    GpuFallback,
+    ClientCertificates,
+    Grant,
+    PriorityCap
 );
 
 #[cfg(test)]
@@ -143,6 +121,7 @@ mod tests {
         for text in [
             "tcp://127.0.0.1:50051",
             "tcp://[::1]:0",
+            "tls://0.0.0.0:50051",
             "unix:///run/cellsegd/cellsegd.sock",
         ] {
             assert_eq!(
@@ -158,6 +137,7 @@ mod tests {
             "",
             "127.0.0.1:50051",
             "tcp://localhost:50051",
+            "tls://localhost:50051",
             "tcp://127.0.0.1",
             "unix://run/x",
             "http://127.0.0.1:1",

@@ -31,6 +31,13 @@ pub fn decode_image(
     match file {
         [0x89, b'P', b'N', b'G', ..] => {
             single("PNG")?;
+            if let Some(bytes) = png_palette_bytes(file)
+                && bytes % 3 != 0
+            {
+                return Err(FrameError::Invalid(format!(
+                    "PNG: damaged: a palette of {bytes} bytes: must be 3 for each colour"
+                )));
+            }
             let mut room = Limits::no_limits();
             room.max_alloc = Some(limits.max_frame_bytes);
             let decoder = PngDecoder::with_limits(Cursor::new(file), room);
@@ -118,6 +125,23 @@ fn drop_alpha(pixels: &mut Vec<u8>, sample_bytes: usize) {
         pixels.copy_within(from..from + sample_bytes, pixel * sample_bytes);
     }
     pixels.truncate(n_pixels * sample_bytes);
+}
+
+/// Length of the first palette chunk, which stands before the pixels. The decoder panics where it does not hold whole colours,
+/// which the PNG specification (11.2.2) calls an error.
+fn png_palette_bytes(file: &[u8]) -> Option<u32> {
+    const SIGNATURE: usize = 8;
+    let mut rest = file.get(SIGNATURE..)?;
+    // Length, type, data, checksum.
+    while let Some(([l0, l1, l2, l3, kind @ ..], _)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]);
+        match kind {
+            b"PLTE" => return Some(length),
+            b"IDAT" => return None,
+            _ => rest = rest.get(12 + length as usize..)?,
+        }
+    }
+    None
 }
 
 /// Whether the last scan is followed by an end of image. The decoder would fill what is missing with grey. Inside a scan a

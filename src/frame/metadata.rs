@@ -1,6 +1,6 @@
 //! What a controller knows about a frame, shaped as useq.MDAEvent.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 /// Units and meaning of each field: `FrameMetadata` in the contract.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +44,33 @@ pub struct SeriesKey {
 enum Position {
     Named(String),
     Indexed(Option<u32>),
+}
+
+impl fmt::Display for SeriesKey {
+    /// For a log: what is set, strings quoted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |name: &str| (!name.is_empty()).then(|| format!("{name:?}"));
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let position = match &self.position {
+            Position::Named(name) => named(name),
+            Position::Indexed(index) => number(*index),
+        };
+        let parts = [
+            ("position", position),
+            ("grid", number(self.grid)),
+            ("camera", named(&self.camera)),
+            ("channel", named(&self.channel)),
+            ("plane", number(self.plane)),
+        ];
+        let set: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(what, value)| Some(format!("{what} {}", value?)))
+            .collect();
+        match set.is_empty() {
+            true => f.write_str("the only one"),
+            false => f.write_str(&set.join(", ")),
+        }
+    }
 }
 
 impl FrameMetadata {

@@ -177,9 +177,11 @@ impl<F, R> Session<F, R> {
             .any(|slot| slot.id == id && slot.state.is_frame())
     }
 
-    /// Takes a frame. The caller has asked [`Session::has_room`].
-    pub fn offer(&mut self, offer: Offer<F>) {
-        debug_assert!(self.has_room(Some(&offer.series)), "offered without room");
+    /// Takes a frame, or gives it back if there is no room: what [`Session::has_room`] said ends with the next event.
+    pub fn offer(&mut self, offer: Offer<F>) -> Result<(), F> {
+        if !self.has_room(Some(&offer.series)) {
+            return Err(offer.frame);
+        }
         let Offer {
             id,
             series,
@@ -199,6 +201,7 @@ impl<F, R> Session<F, R> {
             frame,
         };
         self.push(id, Some(series), waiting);
+        Ok(())
     }
 
     /// Takes a frame that failed before it could be offered, with its answer. The caller has asked [`Session::has_room`].
@@ -221,6 +224,14 @@ impl<F, R> Session<F, R> {
         self.slots
             .iter()
             .find_map(|slot| slot.state.waiting_since())
+    }
+
+    /// Frames that wait for a lane.
+    pub fn waiting(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| slot.state.is_waiting())
+            .count()
     }
 
     /// The frame that a lane runs next. Frames past their deadline are dropped on the way.

@@ -20,13 +20,14 @@ fn offer(session: &mut Frames, id: u64, p: u32, now: Instant) {
 }
 
 fn offer_until(session: &mut Frames, id: u64, p: u32, now: Instant, deadline: Option<Instant>) {
-    session.offer(Offer {
+    let taken = session.offer(Offer {
         id,
         series: series(p),
         arrived: now,
         deadline,
         frame: id,
     });
+    assert_eq!(taken, Ok(()));
 }
 
 fn replies(session: &mut Frames) -> Vec<Reply<u64>> {
@@ -63,6 +64,14 @@ fn lossless_holds_the_client_back_at_its_window() {
     offer(&mut session, 1, 0, now);
     offer(&mut session, 2, 0, now);
     assert!(!session.has_room(Some(&series(0))));
+    let third = Offer {
+        id: 3,
+        series: series(0),
+        arrived: now,
+        deadline: None,
+        frame: 3,
+    };
+    assert_eq!(session.offer(third), Err(3), "it comes back");
     let start = session.start(now).unwrap();
     session.finish(start.seq, Outcome::Segmented, 1);
     assert!(

@@ -163,7 +163,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         (
             "log.format = 'xml'",
             &[],
-            &["log.format", "xml", "text or json"],
+            &["log.format", "xml", "text, json or journald"],
         ),
         (
             "log.filter = 'cellsegd=loud'",

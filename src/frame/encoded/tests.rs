@@ -184,6 +184,17 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
+#[test]
+fn a_palette_with_half_a_colour_is_refused() {
+    let mut file = read("palette.png");
+    let chunk = file.windows(4).position(|kind| kind == b"PLTE").unwrap();
+    let length = u32::from_be_bytes(file[chunk - 4..chunk].try_into().unwrap());
+    file[chunk - 1] += 1;
+    let error = decode_image(&file, 0, &FrameLimits::default()).unwrap_err();
+    let named = format!("a palette of {} bytes", length + 1);
+    assert!(error.to_string().contains(&named), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
