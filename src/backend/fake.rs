@@ -32,7 +32,7 @@ impl FakeBackend {
         let description = Description {
             backend: "fake".to_owned(),
             device: "none".to_owned(),
-            gpu: OnGpu::NotMeant,
+            ..Description::default()
         };
         FakeBackend {
             model: Arc::new(model()),
@@ -46,6 +46,20 @@ impl FakeBackend {
     /// The same, as if its model was meant for a GPU.
     pub fn meant_for_a_gpu(mut self, gpu: OnGpu) -> Self {
         self.description.gpu = gpu;
+        self.description.degraded =
+            (gpu == OnGpu::No).then(|| "the CPU runs it instead of a GPU".to_owned());
+        self
+    }
+
+    /// The same under another name, of other files and with other classes, as a reload finds it.
+    pub fn called(mut self, name: &str, identity: &str, classes: &[&str]) -> Self {
+        self.model = Arc::new(ModelSpec {
+            name: name.to_owned(),
+            version: identity.to_owned(),
+            classes: classes.iter().map(|&class| class.to_owned()).collect(),
+            ..model()
+        });
+        self.description.identity = identity.to_owned();
         self
     }
 }

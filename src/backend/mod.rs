@@ -13,6 +13,7 @@ use crate::{frame::Frame, model::ModelSpec, params::Params, segmentation::RawSeg
 pub mod cpu;
 pub mod cuda;
 pub mod fake;
+mod memory;
 
 /// A model on a device, which opens lanes.
 pub trait Backend: Send + Sync {
@@ -46,6 +47,10 @@ pub struct Description {
     pub device: String,
     /// Whether a model that was meant for a GPU runs on one.
     pub gpu: OnGpu,
+    /// Where it does not run as it was meant to: why, and what the operator can do.
+    pub degraded: Option<String>,
+    /// Of the files that it was made from: the same only for the same bytes.
+    pub identity: String,
 }
 
 /// Whether a model that was meant for a GPU runs on one.
@@ -82,6 +87,14 @@ pub enum LaneError {
 }
 
 impl Ticket {
+    /// For one more frame of somebody who has this ticket: given up together, each with beats of its own.
+    pub fn of_frame(&self) -> Ticket {
+        Ticket {
+            cancelled: Arc::clone(&self.cancelled),
+            beats: Arc::default(),
+        }
+    }
+
     /// Gives the frame up; a lane looks between its stages.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
@@ -123,5 +136,15 @@ mod tests {
         ticket.cancel();
         assert!(matches!(ticket.look(), Err(LaneError::Frame(_))));
         assert_eq!(ticket.beats(), 2);
+    }
+
+    #[test]
+    fn frames_of_one_session_are_given_up_together_and_beat_each_for_itself() {
+        let session = Ticket::default();
+        let (one, other) = (session.of_frame(), session.of_frame());
+        one.beat();
+        assert_eq!((one.beats(), other.beats()), (1, 0));
+        session.cancel();
+        assert!(one.is_cancelled() && other.is_cancelled());
     }
 }

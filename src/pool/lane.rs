@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::{
     REOPEN_AFTER, Work,
+    beats::Chore,
     queue::{Next, Queue},
 };
 use crate::{
@@ -24,9 +25,14 @@ use crate::{
 pub(super) fn run(
     backend: &dyn Backend,
     queue: &Queue,
+    index: usize,
     report: mpsc::Sender<Result<(), LaneError>>,
 ) {
-    let mut lane = match open(backend) {
+    let _alive = Alive(queue, index);
+    queue.running().chore(index, Some(Chore::Opens));
+    let opened = open(backend);
+    queue.running().chore(index, None);
+    let lane = match opened {
         Ok(lane) => lane,
         Err(error) => {
             // The pool may have given up on an earlier lane already.
@@ -36,17 +42,33 @@ pub(super) fn run(
     };
     let _ = report.send(Ok(()));
     drop(report);
+    run_frames(backend, queue, index, lane);
+}
+
+/// The same for a lane that is not up yet and may take its time: frames wait.
+pub(super) fn run_when_it_opens(backend: &dyn Backend, queue: &Queue, index: usize) {
+    let _alive = Alive(queue, index);
+    if let Some(lane) = open_again(backend, queue, index) {
+        run_frames(backend, queue, index, lane);
+    }
+}
+
+fn run_frames(backend: &dyn Backend, queue: &Queue, index: usize, mut lane: Box<dyn Lane>) {
     loop {
         match queue.next() {
-            Next::End => return,
+            Next::End => {
+                // Until the thread is over.
+                queue.running().chore(index, Some(Chore::Closes));
+                return;
+            }
             Next::Fail(work, why) => (work.answer)(Err(LaneError::Device(why))),
             Next::Run(work) => {
-                let fate = run_frame(&mut *lane, work);
+                let fate = run_frame(&mut *lane, queue, index, work);
                 match fate {
                     Fate::Good => {}
                     Fate::Broken(why) => {
                         error!(%why, "lane lost, and the frame on it");
-                        match reopen(backend, queue, lane) {
+                        match reopen(backend, queue, index, lane) {
                             Some(open) => lane = open,
                             None => return,
                         }
@@ -61,20 +83,32 @@ pub(super) fn run(
     }
 }
 
+/// Tells the queue that the thread is over, however it ends.
+struct Alive<'a>(&'a Queue, usize);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.running().chore(self.1, None);
+        self.0.lane_ended();
+    }
+}
+
 enum Fate {
     Good,
     Broken(String),
     DeviceLost(String),
 }
 
-fn run_frame(lane: &mut dyn Lane, work: Work) -> Fate {
+fn run_frame(lane: &mut dyn Lane, queue: &Queue, index: usize, work: Work) -> Fate {
     let Work {
         frame,
         params,
         ticket,
         answer,
     } = work;
+    queue.running().begin(index, ticket.clone(), answer);
     let result = segment(lane, &frame, &params, &ticket);
+    let answer = queue.running().end(index);
     let fate = match &result {
         Ok(_) | Err(LaneError::Frame(_)) => Fate::Good,
         Err(LaneError::Lane(why)) => Fate::Broken(why.clone()),
@@ -82,7 +116,9 @@ fn run_frame(lane: &mut dyn Lane, work: Work) -> Fate {
     };
     // The pixels go before somebody is told: the answer makes room for the next frame.
     drop(frame);
-    answer(result);
+    if let Some(answer) = answer {
+        answer(result);
+    }
     fate
 }
 
@@ -120,13 +156,27 @@ fn open(backend: &dyn Backend) -> Result<Box<dyn Lane>, LaneError> {
     Ok(lane)
 }
 
-fn reopen(backend: &dyn Backend, queue: &Queue, broken: Box<dyn Lane>) -> Option<Box<dyn Lane>> {
+fn reopen(
+    backend: &dyn Backend,
+    queue: &Queue,
+    index: usize,
+    broken: Box<dyn Lane>,
+) -> Option<Box<dyn Lane>> {
     queue.lane_is_up(false);
+    queue.running().chore(index, Some(Chore::Closes));
     if catch_unwind(AssertUnwindSafe(|| drop(broken))).is_err() {
         warn!("a broken lane panicked again while it was closed");
     }
+    open_again(backend, queue, index)
+}
+
+/// Tries until it opens. None: the pool ended, or the device is lost.
+fn open_again(backend: &dyn Backend, queue: &Queue, index: usize) -> Option<Box<dyn Lane>> {
     loop {
-        match open(backend) {
+        queue.running().chore(index, Some(Chore::Opens));
+        let opened = open(backend);
+        queue.running().chore(index, None);
+        match opened {
             Ok(lane) => {
                 info!("lane opened again");
                 queue.lane_is_up(true);
@@ -154,6 +204,15 @@ fn fail_all(queue: &Queue) {
             Next::Fail(work, why) => (work.answer)(Err(LaneError::Device(why))),
             // Taken just before the device was lost.
             Next::Run(work) => (work.answer)(Err(LaneError::Lane("no lane is open".to_owned()))),
+        }
+    }
+}
+
+/// Fails the frames that wait now: the device is lost, and there may be no lane to do it.
+pub(super) fn fail_waiting(queue: &Queue) {
+    while let Some(next) = queue.try_next() {
+        if let Next::Fail(work, why) = next {
+            (work.answer)(Err(LaneError::Device(why)));
         }
     }
 }

@@ -236,3 +236,145 @@ fn ending_the_pool_runs_what_waits() {
     drop(member);
     assert_eq!(collect(&answers, 20).len(), 20);
 }
+
+#[test]
+fn a_lane_that_hangs_costs_the_device_and_holds_up_nobody() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let backend = FakeBackend::new(move |frame, _, _| {
+        if frame.data()[0] == 7 {
+            // Until the test is over.
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok(fake::cells(frame, 1, 1))
+    });
+    let patience = Duration::from_millis(100);
+    let pool = LanePool::start_with(Arc::new(backend), 1, patience).unwrap();
+    let (frames, answers) = Frames::new(&pool, &[0, 7, 0, 0]);
+    let member = pool.join(frames, Priority::Normal);
+    member.wake();
+    assert_eq!(collect(&answers, 1), [(0, Ok(1))]);
+    let why = "lane 0 gave no sign of life for 0.1 s";
+    let lost = || Err(format!("device lost: {why}"));
+    assert_eq!(
+        collect(&answers, 3),
+        [(7, lost()), (0, lost()), (0, lost())]
+    );
+    assert_eq!(*pool.health().borrow(), Health::DeviceLost);
+    assert_eq!(pool.hung().as_deref(), Some(why));
+    // The thread still waits: this must not.
+    drop(pool);
+    drop(release);
+}
+
+#[test]
+fn a_slow_lane_that_beats_is_left_in_peace() {
+    let backend = FakeBackend::new(|frame, _, ticket| {
+        for _ in 0..40 {
+            ticket.beat();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(fake::cells(frame, 1, 1))
+    });
+    let patience = Duration::from_millis(200);
+    let pool = LanePool::start_with(Arc::new(backend), 1, patience).unwrap();
+    let (frames, answers) = Frames::new(&pool, &[0]);
+    let member = pool.join(frames, Priority::Normal);
+    member.wake();
+    assert_eq!(collect(&answers, 1), [(0, Ok(1))]);
+    assert_eq!(pool.hung(), None);
+}
+
+#[test]
+fn a_pool_that_was_abandoned_leaves_its_frames() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let pool = pool(1, move |byte| {
+        if byte == 7 {
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok(())
+    });
+    let (frames, _answers) = Frames::new(&pool, &[7]);
+    let member = pool.join(frames.clone(), Priority::Normal);
+    member.wake();
+    while frames.waiting_since().is_some() {
+        std::thread::yield_now();
+    }
+    pool.abandon();
+    drop(pool);
+    drop(release);
+}
+
+/// Lanes that never close.
+struct NeverCloses(FakeBackend, Arc<Mutex<mpsc::Receiver<()>>>);
+
+struct Stuck(
+    Box<dyn crate::backend::Lane>,
+    Arc<Mutex<mpsc::Receiver<()>>>,
+);
+
+impl Backend for NeverCloses {
+    fn open_lane(&self) -> Result<Box<dyn crate::backend::Lane>, LaneError> {
+        Ok(Box::new(Stuck(self.0.open_lane()?, Arc::clone(&self.1))))
+    }
+
+    fn model(&self) -> &Arc<ModelSpec> {
+        self.0.model()
+    }
+
+    fn description(&self) -> &Description {
+        self.0.description()
+    }
+}
+
+impl crate::backend::Lane for Stuck {
+    fn segment(
+        &mut self,
+        frame: &Frame,
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<RawSegmentation, LaneError> {
+        self.0.segment(frame, params, ticket)
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        // Until the test is over.
+        let _ = self.1.lock().unwrap().recv();
+    }
+}
+
+#[test]
+fn a_lane_that_does_not_close_costs_the_device_and_nobody_waits_for_it() {
+    let (release, held) = mpsc::channel::<()>();
+    let fake = FakeBackend::new(|frame, _, _| match frame.data()[0] {
+        9 => Err(LaneError::Lane("on order".to_owned())),
+        _ => Ok(fake::cells(frame, 1, 1)),
+    });
+    let backend = Arc::new(NeverCloses(fake, Arc::new(Mutex::new(held))));
+    let start = || LanePool::start_with(backend.clone(), 1, Duration::from_millis(10)).unwrap();
+    let why = "lane 0 did not close within 0.1 s";
+    // While it is paused,
+    let pool = start();
+    pool.pause();
+    assert_eq!(pool.hung().as_deref(), Some(why));
+    assert_eq!(*pool.health().borrow(), Health::DeviceLost);
+    assert!(matches!(pool.resume(), Err(LaneError::Device(_))));
+    drop(pool);
+    // when its last user goes,
+    drop(start());
+    // and when it broke, before it is opened again.
+    let pool = start();
+    let (frames, answers) = Frames::new(&pool, &[9, 0]);
+    let member = pool.join(frames, Priority::Normal);
+    member.wake();
+    assert_eq!(
+        collect(&answers, 2)[1],
+        (0, Err(format!("device lost: {why}")))
+    );
+    assert_eq!(pool.hung().as_deref(), Some(why));
+    drop(pool);
+    drop(release);
+}

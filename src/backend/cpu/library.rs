@@ -32,7 +32,7 @@ pub(super) enum LibraryError {
     /// Nobody has put one where it is looked for.
     #[error(
         "no ONNX Runtime found: engine.onnxruntime and ORT_DYLIB_PATH are unset, and there is no libonnxruntime.so* in {folders}; \
-         tools/get-onnxruntime fetches it"
+         tools/get-onnxruntime fetches it (packaged: /usr/lib/cellsegd/get-onnxruntime)"
     )]
     NotFound {
         /// Where it was looked for.

@@ -16,10 +16,10 @@ use self::{
     lane::CpuLane,
     library::{LibraryError, Loaded},
 };
-use super::{Backend, Description, Lane, LaneError, OnGpu};
+use super::{Backend, Description, Lane, LaneError, OnGpu, memory};
 use crate::{
     config::{EngineKind, EngineSettings},
-    model::{ModelFile, ModelSpec},
+    model::{EngineFile, ModelFile, ModelSpec},
 };
 
 /// A model on the CPU.
@@ -45,6 +45,21 @@ pub enum BackendError {
         /// What it said.
         why: String,
     },
+    /// Free memory, or ask for less.
+    #[error(
+        "model {model}: loading it for {lanes} lane(s) needs about {need} MiB of memory, and {free} MiB are free: end what else uses \
+         it, or lower lanes; where a reload is short, reload = \"replace\" needs less"
+    )]
+    NoRoom {
+        /// Its name.
+        model: String,
+        /// Of the settings.
+        lanes: usize,
+        /// MiB.
+        need: u64,
+        /// MiB.
+        free: u64,
+    },
 }
 
 impl CpuBackend {
@@ -59,6 +74,8 @@ impl CpuBackend {
             threads => threads,
         };
         let spec = Arc::new(model.spec.clone());
+        let identity = model.identity();
+        check_memory(&model, lanes)?;
         let (engine, backend) = match settings.kind {
             EngineKind::Rten => (
                 Engine::rten(&spec, model, threads)?,
@@ -102,16 +119,22 @@ impl CpuBackend {
                 backend,
                 device: format!("cpu ({threads} thread{s})"),
                 gpu: OnGpu::NotMeant,
+                degraded: None,
+                identity,
             },
             engine,
         })
     }
 
-    /// The same, for a model that was meant for a GPU; `what` happened.
-    pub fn instead_of_a_gpu(mut self, what: &str) -> Self {
-        let Description { backend, gpu, .. } = &mut self.description;
-        *backend = format!("{what}: {backend}");
-        *gpu = OnGpu::No;
+    /// The same, for `engine`, which was meant for a GPU; `why` not.
+    pub fn instead_of_a_gpu(mut self, engine: &EngineFile, why: &str) -> Self {
+        let name = engine.path().file_name().unwrap_or_default().display();
+        let Description { backend, .. } = &self.description;
+        self.description.backend = format!("CPU instead of {name} on a GPU ({why}): {backend}");
+        self.description.gpu = OnGpu::No;
+        self.description.degraded =
+            Some(format!("the CPU runs it instead of {name} on a GPU: {why}"));
+        self.description.identity = format!("{} {}", engine.identity(), self.description.identity);
         self
     }
 }
@@ -143,6 +166,25 @@ pub fn onnxruntime(settings: &EngineSettings) -> Result<String, String> {
 fn default_threads(lanes: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     ((cores - 1) / lanes.max(1)).max(1)
+}
+
+/// About what an engine takes: the file while it is read and its weights, and of each lane its activations. With the bundled
+/// model a lane takes 91 bytes a pixel of the input in rten and 154 in ONNX Runtime (x86-64); others differ, so this errs on the
+/// small side.
+fn check_memory(model: &ModelFile, lanes: usize) -> Result<(), BackendError> {
+    /// Bytes of activations for each pixel of the input.
+    const PER_PIXEL: u64 = 90;
+    let pixels = u64::from(model.spec.input_width) * u64::from(model.spec.input_height);
+    let need = 2 * model.bytes.len() as u64 + lanes as u64 * pixels * PER_PIXEL;
+    match memory::available_bytes() {
+        Some(free) if free < need => Err(BackendError::NoRoom {
+            model: model.spec.name.clone(),
+            lanes,
+            need: need.div_ceil(1 << 20),
+            free: free >> 20,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn rten_because(why: &str) -> String {

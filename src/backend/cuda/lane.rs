@@ -222,7 +222,7 @@ impl CudaLane {
 
     /// Until the answer is there.
     fn wait(&self) -> Result<(), LaneError> {
-        if !self.loaded.spins {
+        if !self.loaded.spins() {
             return Ok(self.done.wait()?);
         }
         while !self.done.is_done()? {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 use super::{
     driver::{self, Context, CudaError, Function, Module},
     kernels::{self, Launch, Sizes},
+    share::{self, Claim, Wait},
     trt,
 };
 use crate::{
@@ -22,8 +23,9 @@ pub(super) struct Loaded {
     pub sizes: Sizes,
     pub kernels: Arc<Kernels>,
     pub priority: GpuPriority,
-    /// Lanes spin while they wait.
-    pub spins: bool,
+    wait: Wait,
+    /// Given back when this is dropped.
+    _claim: Claim,
     /// The operator was told that there is no graph.
     pub warned: AtomicBool,
     /// Profiles that no lane uses; none where lanes share the first.
@@ -40,7 +42,8 @@ pub(super) struct Parts {
     pub sizes: Sizes,
     pub kernels: Kernels,
     pub priority: GpuPriority,
-    pub spins: bool,
+    pub wait: Wait,
+    pub claim: Claim,
     /// Each lane needs an optimisation profile of its own.
     pub profile_each: bool,
     pub context: Arc<Context>,
@@ -81,7 +84,8 @@ impl Loaded {
             sizes: parts.sizes,
             kernels: Arc::new(parts.kernels),
             priority: parts.priority,
-            spins: parts.spins,
+            wait: parts.wait,
+            _claim: parts.claim,
             warned: AtomicBool::new(false),
             profiles,
             context: parts.context,
@@ -90,6 +94,11 @@ impl Loaded {
 
     pub(super) fn engine(&self) -> &trt::Engine {
         self.engine.as_ref().expect("there until this is dropped")
+    }
+
+    /// Lanes spin while they wait.
+    pub(super) fn spins(&self) -> bool {
+        self.wait.spins(share::lanes())
     }
 
     /// A profile for a lane; None where all lanes share the first.

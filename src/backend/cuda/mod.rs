@@ -9,14 +9,17 @@
 
 pub mod device;
 mod driver;
+mod exit;
 mod kernels;
 mod lane;
 mod loaded;
+mod share;
 pub(crate) mod trt;
 pub(crate) mod workbench;
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{path::PathBuf, sync::Arc};
 
+pub use exit::exit_now;
 use tracing::{info, warn};
 
 use self::{
@@ -25,11 +28,12 @@ use self::{
     kernels::Sizes,
     lane::CudaLane,
     loaded::{Kernels, Loaded, Parts},
+    share::{Claim, Wait},
     trt::{Library, TrtError},
 };
-use super::{Backend, Description, Lane, LaneError, OnGpu};
+use super::{Backend, Description, Lane, LaneError, OnGpu, memory};
 use crate::{
-    config::{GpuSettings, GpuWait},
+    config::GpuSettings,
     decode::Bounds,
     model::{EngineFile, ModelError, ModelSpec},
 };
@@ -93,6 +97,34 @@ pub enum GpuError {
         /// Ours, MiB.
         buffers: u64,
     },
+    /// A higher limit, or fewer models.
+    #[error(
+        "gpu.total_memory_mib = {limit}: this model needs {need} MiB, and the other models of this daemon hold {held}: raise it, \
+         or serve fewer models or lanes"
+    )]
+    Total {
+        /// Of the settings, MiB.
+        limit: u64,
+        /// Of the model, MiB.
+        need: u64,
+        /// Of the others, those among them that a reload replaced and sessions still use, MiB.
+        held: u64,
+    },
+    /// Free memory on the device, or ask for less.
+    #[error(
+        "{what} need {need} MiB, and {free} MiB of {device} are free: end what else uses it, or lower lanes or \
+         limits.max_frame_bytes; where a reload is short, reload = \"replace\" needs less"
+    )]
+    NoRoom {
+        /// Weights or lanes.
+        what: String,
+        /// MiB.
+        need: u64,
+        /// MiB.
+        free: u64,
+        /// Its name.
+        device: String,
+    },
     /// Mend what keeps the engine from running, or give the CPU its model.
     #[error(
         "engine {}: {why}; and gpu.fallback = \"cpu\" needs the ONNX file that it was built from beside it: NAME.onnx, or as its \
@@ -128,6 +160,13 @@ impl CudaBackend {
         trt::before_load(file, &library, &gpu)?;
 
         let context = driver::Context::new(device.index as i32)?;
+        // The weights are the least that loading takes; the rest is known only then.
+        fits(
+            free_bytes(&context, device)?,
+            file.plan().len() as u64,
+            "its weights",
+            device,
+        )?;
         let engine = trt::Engine::deserialize_file(&library, file)?;
         let tensors = engine.tensor_shapes();
         let model = Arc::new(file.spec(&tensors)?);
@@ -166,19 +205,23 @@ impl CudaBackend {
             buffers: buffers_bytes(&sizes, device.integrated),
         };
         memory.check(settings.memory_limit_mib)?;
+        let claim = Claim::new(memory.need(), lanes, settings.total_memory_mib)?;
+        let lanes_need = memory.need() - memory.weights;
+        let what = format!("{lanes} lane(s)");
+        fits(free_bytes(&context, device)?, lanes_need, &what, device)?;
         let kernels = Kernels::load(&context, &model.head, &sizes)?;
-        let spins = spins(settings.wait, device.integrated, lanes, cores());
+        let wait = Wait::new(settings.wait, device.integrated);
         info!(
             model = model.name,
             device = device.name,
             uuid = device.uuid,
             library = %library.path().display(),
             memory_mib = mib(memory.need()),
-            wait = if spins { "spin" } else { "block" },
+            wait = if wait.spins(share::lanes()) { "spin" } else { "block" },
             "engine loaded"
         );
         Ok(CudaBackend {
-            description: describe(&gpus, device, &library, &model),
+            description: describe(&gpus, device, &library, &model, file.identity()),
             model: Arc::clone(&model),
             loaded: Arc::new(Loaded::new(Parts {
                 model,
@@ -187,7 +230,8 @@ impl CudaBackend {
                 sizes,
                 kernels,
                 priority: settings.priority,
-                spins,
+                wait,
+                claim,
                 profile_each,
                 context,
             })),
@@ -262,6 +306,28 @@ fn buffers_bytes(sizes: &Sizes, integrated: bool) -> u64 {
     (on_device + pinned) as u64
 }
 
+/// What nobody uses. A Jetson's GPU takes its memory from the CPU's, where the driver does not count what the kernel would give
+/// back.
+fn free_bytes(context: &driver::Context, device: &Device) -> Result<u64, GpuError> {
+    let (free, _) = context.memory()?;
+    Ok(match (device.integrated, memory::available_bytes()) {
+        (true, Some(available)) => free.max(available),
+        _ => free,
+    })
+}
+
+fn fits(free: u64, need: u64, what: &str, device: &Device) -> Result<(), GpuError> {
+    match need <= free {
+        true => Ok(()),
+        false => Err(GpuError::NoRoom {
+            what: what.to_owned(),
+            need: mib(need),
+            free: mib(free),
+            device: device.name.clone(),
+        }),
+    }
+}
+
 /// As the limit counts, and everybody who is told.
 fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
@@ -287,7 +353,13 @@ fn check_layouts(file: &EngineFile, engine: &trt::Engine) -> Result<(), GpuError
     }
 }
 
-fn describe(gpus: &Gpus, device: &Device, library: &Library, model: &ModelSpec) -> Description {
+fn describe(
+    gpus: &Gpus,
+    device: &Device,
+    library: &Library,
+    model: &ModelSpec,
+    identity: String,
+) -> Description {
     let (major, minor) = device.compute_capability;
     let driver = match &gpus.driver.version {
         Some(version) => format!("driver {version}, "),
@@ -300,21 +372,9 @@ fn describe(gpus: &Gpus, device: &Device, library: &Library, model: &ModelSpec) 
             device.name, gpus.driver.cuda
         ),
         gpu: OnGpu::Yes,
+        degraded: None,
+        identity,
     }
-}
-
-/// A spinning lane answers some tens of microseconds earlier and keeps a core busy: worth it where cores are left over for
-/// tokio, the work pool and the acquisition, and never on a Jetson, whose few cores share its power with the GPU.
-fn spins(wait: GpuWait, integrated: bool, lanes: usize, cores: usize) -> bool {
-    match wait {
-        GpuWait::Spin => true,
-        GpuWait::Block => false,
-        GpuWait::Auto => !integrated && lanes + 4 <= cores,
-    }
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

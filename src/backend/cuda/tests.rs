@@ -205,25 +205,6 @@ fn copies_up_are_timed_on_the_device() {
 }
 
 #[test]
-fn lanes_spin_where_cores_are_left_over() {
-    for (wait, integrated, lanes, cores, wanted) in [
-        (GpuWait::Auto, false, 1, 16, true),
-        (GpuWait::Auto, false, 1, 4, false),
-        (GpuWait::Auto, false, 4, 8, true),
-        (GpuWait::Auto, false, 5, 8, false),
-        (GpuWait::Auto, true, 1, 12, false),
-        (GpuWait::Spin, true, 8, 1, true),
-        (GpuWait::Block, false, 1, 64, false),
-    ] {
-        let got = spins(wait, integrated, lanes, cores);
-        assert_eq!(
-            got, wanted,
-            "{wait:?} integrated {integrated}, {lanes} lanes, {cores} cores"
-        );
-    }
-}
-
-#[test]
 fn a_memory_limit_is_told_what_would_be_needed() {
     let memory = Memory {
         lanes: 2,
