@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Element, Header, ModelError, ModelFile, ModelSpec, Provenance, Storage, Stored, TensorShape,
-    bundled,
-    file::{is_engine, is_marked, read_bounded, read_first, read_text, sha256_of},
+    Trust, bundled,
+    file::{
+        beside, identity, is_marked, read_bounded, read_first, read_onnx, read_text, sha256_of,
+    },
     head::{self, About, Interface, Rules},
-    load,
+    load_trusted,
     manifest::{BuiltFor, Manifest},
     onnx::{Onnx, OnnxError},
     rebuild::rebuild,
@@ -26,6 +28,8 @@ pub struct EngineFile {
     plan_at: usize,
     header: Option<Header>,
     manifest_path: PathBuf,
+    trust: Trust,
+    manifest_text: String,
     manifest: Manifest,
 }
 
@@ -38,16 +42,39 @@ pub enum FileKind {
     Engine,
 }
 
+/// A model's file, whatever it is.
+pub enum AnyModel {
+    /// For the CPU, or to build an engine from.
+    Onnx(Box<ModelFile>),
+    /// For a GPU.
+    Engine(Box<EngineFile>),
+}
+
 /// Whether a model's file is meant for TensorRT. Where the bytes do not say it, its name does.
 pub fn file_kind(path: &Path) -> Result<FileKind, ModelError> {
-    /// ultralytics' header fits; it has the names of a thousand classes at most.
-    const LOOK_AT: u64 = 1 << 20;
-    let first = read_first(path, LOOK_AT)?;
+    /// Of every mark.
+    const LOOK_AT: u64 = 8;
+    Ok(kind_of(path, &read_first(path, LOOK_AT)?))
+}
+
+/// By the first bytes alone, and nothing is parsed: they may not be trusted yet.
+fn kind_of(path: &Path, bytes: &[u8]) -> FileKind {
     // Every ONNX file begins so: field 1, a varint.
-    let onnx = first.first() == Some(&0x08);
-    Ok(match is_engine(&first) || is_named_engine(path) && !onnx {
+    let onnx = bytes.first() == Some(&0x08);
+    let engine = is_marked(bytes) || Header::is_marked(bytes);
+    match engine || is_named_engine(path) && !onnx {
         true => FileKind::Engine,
         false => FileKind::Onnx,
+    }
+}
+
+/// Reads a model's file once, and loads what it is. Where `trust` says so, its signature is verified before.
+pub fn load_any(path: &Path, trust: &Trust) -> Result<AnyModel, ModelError> {
+    let bytes = read_bounded(path, "more than cellsegd reads (2 GiB)")?;
+    trust.check(path, &bytes)?;
+    Ok(match kind_of(path, &bytes) {
+        FileKind::Engine => AnyModel::Engine(Box::new(read_engine(path, bytes, trust)?)),
+        FileKind::Onnx => AnyModel::Onnx(Box::new(read_onnx(path, bytes)?)),
     })
 }
 
@@ -60,7 +87,28 @@ pub fn is_named_engine(path: &Path) -> bool {
 
 /// Reads an engine, and its manifest: `NAME.engine.toml` beside `NAME.engine`, else `NAME.toml`.
 pub fn load_engine(path: &Path) -> Result<EngineFile, ModelError> {
+    load_engine_trusted(path, &Trust::default())
+}
+
+/// The same for a file that must be signed where `trust` says so.
+pub fn load_engine_trusted(path: &Path, trust: &Trust) -> Result<EngineFile, ModelError> {
     let bytes = read_bounded(path, "more than cellsegd reads (2 GiB)")?;
+    // Before a byte of the file is understood.
+    trust.check(path, &bytes)?;
+    read_engine(path, bytes, trust)
+}
+
+/// Of bytes that `trust` has checked.
+fn read_engine(path: &Path, bytes: Vec<u8>, trust: &Trust) -> Result<EngineFile, ModelError> {
+    let manifest_path = manifest_path(path);
+    let manifest_text = read_text(&manifest_path)?;
+    let manifest = Manifest::parse(&manifest_text, &manifest_path)?;
+    let sha256 = sha256_of(&bytes);
+    // A manifest without the table is that of the ONNX file beside it.
+    if let Some(built) = &manifest.engine {
+        let again = || format!("build it again: {}", rebuild(path, built));
+        manifest.check_sha256(path, &sha256, again)?;
+    }
     let refused = |what: &str| ModelError::NotOnnx {
         path: path.to_owned(),
         n_bytes: bytes.len() as u64,
@@ -97,14 +145,6 @@ pub fn load_engine(path: &Path) -> Result<EngineFile, ModelError> {
             plan.len()
         )));
     }
-    let manifest_path = manifest_path(path);
-    let manifest = Manifest::parse(&read_text(&manifest_path)?, &manifest_path)?;
-    let sha256 = sha256_of(&bytes);
-    // A manifest without the table is that of the ONNX file beside it.
-    if let Some(built) = &manifest.engine {
-        let again = || format!("build it again: {}", rebuild(path, built));
-        manifest.check_sha256(path, &sha256, again)?;
-    }
     Ok(EngineFile {
         path: path.to_owned(),
         sha256,
@@ -112,6 +152,8 @@ pub fn load_engine(path: &Path) -> Result<EngineFile, ModelError> {
         header: header.map(|(header, _)| header),
         bytes,
         manifest_path,
+        trust: trust.clone(),
+        manifest_text,
         manifest,
     })
 }
@@ -125,10 +167,8 @@ fn rtx_length(plan: &[u8]) -> Option<usize> {
 }
 
 /// The one that is there, else the first.
-fn manifest_path(engine: &Path) -> PathBuf {
-    let mut own = engine.as_os_str().to_owned();
-    own.push(".toml");
-    let (own, shared) = (PathBuf::from(own), engine.with_extension("toml"));
+pub(super) fn manifest_path(engine: &Path) -> PathBuf {
+    let (own, shared) = (beside(engine, "toml"), engine.with_extension("toml"));
     match !own.exists() && shared.exists() {
         true => shared,
         false => own,
@@ -144,6 +184,11 @@ impl EngineFile {
     /// Of the whole file, hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Of the file and its manifest: the same only for the same bytes.
+    pub fn identity(&self) -> String {
+        identity(&self.sha256, &self.manifest_text)
     }
 
     /// Bytes of the whole file.
@@ -182,6 +227,12 @@ impl EngineFile {
         rebuild(&self.path, &built)
     }
 
+    /// The file that it was built from, where its manifest names one that is there.
+    pub fn onnx(&self) -> Option<PathBuf> {
+        let onnx = self.built_for()?.onnx.as_deref()?;
+        Some(self.path.with_file_name(onnx)).filter(|onnx| onnx.is_file())
+    }
+
     /// Where it comes from, in its maker's words.
     pub fn provenance(&self) -> Provenance {
         self.manifest.provenance()
@@ -200,7 +251,7 @@ impl EngineFile {
         let built = self.built_for();
         let wanted = built.and_then(|built| built.onnx_sha256.as_deref());
         let named = built.and_then(|built| built.onnx.as_deref());
-        let beside = [
+        let candidates = [
             named.map(|name| self.path.with_file_name(name)),
             Some(self.path.with_extension("onnx")),
         ];
@@ -209,8 +260,14 @@ impl EngineFile {
             Some(model)
         };
         let mut refused = None;
-        for path in beside.into_iter().flatten().filter(|path| path.is_file()) {
-            match load(&path).and_then(|model| self.built_from(model, &path, wanted)) {
+        for path in candidates
+            .into_iter()
+            .flatten()
+            .filter(|path| path.is_file())
+        {
+            match load_trusted(&path, &self.trust)
+                .and_then(|model| self.built_from(model, &path, wanted))
+            {
                 Ok(model) => return Ok(named(model)),
                 // That of the file that the manifest names, where both are wrong.
                 Err(error) => refused = refused.or(Some(error)),

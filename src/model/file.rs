@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Header, ModelSpec, TensorShape,
+    Header, ModelSpec, TensorShape, Trust,
     head::{self, About, Rules},
     manifest::Manifest,
     names,
@@ -41,6 +41,18 @@ pub struct ModelFile {
     pub manifest: String,
     /// Where it comes from.
     pub provenance: Provenance,
+}
+
+impl ModelFile {
+    /// Of the file and its manifest: the same only for the same bytes.
+    pub fn identity(&self) -> String {
+        identity(&self.spec.sha256, &self.manifest)
+    }
+}
+
+/// Of a file with this sum and its manifest.
+pub(super) fn identity(sha256: &str, manifest: &str) -> String {
+    format!("{sha256}+{}", sha256_of(manifest.as_bytes()))
 }
 
 /// Where a model comes from, in its maker's words; empty where nothing is said.
@@ -131,6 +143,23 @@ pub enum ModelError {
         /// What the engine's manifest says.
         wanted: String,
     },
+    /// Sign the file again, or add the key to the settings.
+    #[error("model {}: {what}", path.display())]
+    Signature {
+        /// Of the model.
+        path: PathBuf,
+        /// What is wrong with the signature and what would be right.
+        what: String,
+    },
+    /// Correct `models_dir`, or make the folder.
+    #[error("models_dir = {path:?}: cannot be read")]
+    Folder {
+        /// Of the settings.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Correct the manifest.
     #[error("manifest {}: {what}", path.display())]
     Manifest {
@@ -143,18 +172,41 @@ pub enum ModelError {
 
 /// Reads `PATH.onnx`, and `PATH.toml` where there is one.
 pub fn load(path: &Path) -> Result<ModelFile, ModelError> {
-    load_by(path, Rules::ONNX)
+    load_trusted(path, &Trust::default())
+}
+
+/// The same for a file that must be signed where `trust` says so.
+pub fn load_trusted(path: &Path, trust: &Trust) -> Result<ModelFile, ModelError> {
+    load_by(path, Rules::ONNX, trust)
 }
 
 /// The same for a file that becomes an engine: it may take several frames at a time.
-pub fn load_to_build(path: &Path) -> Result<ModelFile, ModelError> {
-    load_by(path, Rules::TO_BUILD)
+pub fn load_to_build(path: &Path, trust: &Trust) -> Result<ModelFile, ModelError> {
+    load_by(path, Rules::TO_BUILD, trust)
 }
 
-fn load_by(path: &Path, rules: Rules) -> Result<ModelFile, ModelError> {
+fn load_by(path: &Path, rules: Rules, trust: &Trust) -> Result<ModelFile, ModelError> {
     let bytes = read_bounded(path, "more than an ONNX file can have (2 GiB)")?;
+    trust.check(path, &bytes)?;
+    read_by(path, bytes, rules)
+}
+
+/// Of bytes that were found trustworthy.
+pub(super) fn read_onnx(path: &Path, bytes: Vec<u8>) -> Result<ModelFile, ModelError> {
+    read_by(path, bytes, Rules::ONNX)
+}
+
+fn read_by(path: &Path, bytes: Vec<u8>, rules: Rules) -> Result<ModelFile, ModelError> {
     let manifest = read_text(&path.with_extension("toml"))?;
     read(path, Cow::Owned(bytes), &manifest, rules)
+}
+
+/// `cells.engine.toml` for `cells.engine`.
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
 }
 
 /// Empty where there is no such file.
@@ -232,6 +284,14 @@ fn read(
     manifest_text: &str,
     rules: Rules,
 ) -> Result<ModelFile, ModelError> {
+    let manifest_path = path.with_extension("toml");
+    let manifest = Manifest::parse(manifest_text, &manifest_path)?;
+    let sha256 = sha256_of(&bytes);
+    // Before a byte of the file is understood. Where it is also an engine's, the sum is that of the engine.
+    if manifest.engine.is_none() {
+        let correct = || format!("correct {}", manifest_path.display());
+        manifest.check_sha256(path, &sha256, correct)?;
+    }
     let onnx = Onnx::read(&bytes).map_err(|error: OnnxError| ModelError::NotOnnx {
         path: path.to_owned(),
         n_bytes: bytes.len() as u64,
@@ -242,14 +302,6 @@ fn read(
             error => error.to_string(),
         },
     })?;
-    let manifest_path = path.with_extension("toml");
-    let manifest = Manifest::parse(manifest_text, &manifest_path)?;
-    let sha256 = sha256_of(&bytes);
-    // Where it is also an engine's, the sum is that of the engine.
-    if manifest.engine.is_none() {
-        let correct = || format!("correct {}", manifest_path.display());
-        manifest.check_sha256(path, &sha256, correct)?;
-    }
     let text = |key: &str| onnx.metadata.get(key);
     let names = manifest
         .classes

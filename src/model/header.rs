@@ -22,6 +22,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// Whether `bytes` begin as such a header does: its length, less than 16 MiB, and an object. Parses nothing.
+    pub(super) fn is_marked(bytes: &[u8]) -> bool {
+        bytes.get(3..5) == Some(&[0, b'{'])
+    }
+
     /// The header and where the plan begins. None: there is no header, the file is a bare plan.
     pub(super) fn read(bytes: &[u8]) -> Option<(Header, usize)> {
         let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;

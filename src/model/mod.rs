@@ -2,6 +2,7 @@
 
 mod engine_file;
 mod file;
+mod folder;
 mod head;
 mod header;
 mod manifest;
@@ -10,12 +11,20 @@ mod onnx;
 mod rebuild;
 mod settle;
 mod tensor;
+mod trust;
 
-pub use engine_file::{EngineFile, FileKind, file_kind, is_named_engine, load_engine};
-pub use file::{ModelError, ModelFile, Provenance, bundled, load, load_to_build, sha256_of};
+pub use engine_file::{
+    AnyModel, EngineFile, FileKind, file_kind, is_named_engine, load_any, load_engine,
+    load_engine_trusted,
+};
+pub use file::{
+    ModelError, ModelFile, Provenance, bundled, load, load_to_build, load_trusted, sha256_of,
+};
+pub use folder::{in_folder, name_of, named_by_file};
 pub use header::Header;
 pub use manifest::BuiltFor;
 pub use tensor::{Element, Storage, Stored, TensorShape};
+pub use trust::Trust;
 
 use crate::params::{Normalization, Thresholds};
 
