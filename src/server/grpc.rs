@@ -5,16 +5,17 @@ use std::sync::Arc;
 use tokio_stream::StreamExt;
 use tonic::{
     Request, Response, Status, Streaming,
+    service::Routes,
     transport::server::{Router, Server},
 };
 
 use super::{
-    HTTP2_FRAME, KEEPALIVE_TIMEOUT, ServerError, Shared, UNARY_TIMEOUT, convert, reflection,
-    stream::Replies,
+    HTTP2_FRAME, KEEPALIVE_TIMEOUT, Peer, SMALL_MESSAGE, ServerError, Shared, admin::Operators,
+    convert, reflection, stream::Replies,
 };
 use crate::proto::{
     self as pb,
-    admin_server::{Admin, AdminServer},
+    admin_server::AdminServer,
     segmenter_server::{Segmenter, SegmenterServer},
     stream_reply::Reply,
     stream_request::Request as Event,
@@ -33,6 +34,22 @@ pub(super) fn router(
     let segmenter = SegmenterServer::new(Doors(Arc::clone(shared)))
         .max_decoding_message_size(shared.max_message())
         .max_encoding_message_size(usize::MAX);
+    let services = Routes::new(segmenter)
+        .add_service(
+            AdminServer::new(Operators::new(shared)).max_decoding_message_size(SMALL_MESSAGE),
+        )
+        .add_service(health.max_decoding_message_size(SMALL_MESSAGE))
+        .add_service(
+            reflection()
+                .build_v1()?
+                .max_decoding_message_size(SMALL_MESSAGE),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()?
+                .max_decoding_message_size(SMALL_MESSAGE),
+        );
+    let services = Routes::from(shared.gate.guard(services.into_axum_router()));
     Ok(Server::builder()
         .initial_stream_window_size(window(stream_window))
         .initial_connection_window_size(window(connection_window))
@@ -40,13 +57,7 @@ pub(super) fn router(
         .max_frame_size(HTTP2_FRAME)
         .http2_keepalive_interval(Some(limits.keepalive()))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // A unary call's: a stream's headers go out at once.
-        .timeout(UNARY_TIMEOUT)
-        .add_service(segmenter)
-        .add_service(AdminServer::new(NotYet))
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+        .add_routes(services))
 }
 
 struct Doors(Arc<Shared>);
@@ -62,6 +73,7 @@ impl Segmenter for Doors {
         // Nothing is awaited: the headers go out before the first message is read.
         Ok(Response::new(Replies::new(
             Arc::clone(&self.0),
+            Peer::of(&request)?,
             request.into_inner(),
         )))
     }
@@ -70,6 +82,7 @@ impl Segmenter for Doors {
         &self,
         request: Request<pb::SegmentRequest>,
     ) -> Result<Response<pb::SegmentReply>, Status> {
+        let peer = Peer::of(&request)?;
         let pb::SegmentRequest { options, frame } = request.into_inner();
         let frame = frame.ok_or_else(|| Status::invalid_argument("a request without a frame"))?;
         let events = [
@@ -81,7 +94,7 @@ impl Segmenter for Doors {
                 request: Some(event),
             })
         });
-        let mut replies = Replies::new(Arc::clone(&self.0), tokio_stream::iter(requests));
+        let mut replies = Replies::new(Arc::clone(&self.0), peer, tokio_stream::iter(requests));
         let mut reply = pb::SegmentReply::default();
         while let Some(message) = replies.next().await {
             match message?.reply {
@@ -97,35 +110,11 @@ impl Segmenter for Doors {
         &self,
         _: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsReply>, Status> {
-        let models = self
-            .0
-            .pools
+        let served = self.0.models.all();
+        let models = served
             .iter()
-            .map(|pool| convert::model(pool.model()))
+            .map(|served| convert::model(served.pool().model()))
             .collect();
         Ok(Response::new(pb::ListModelsReply { models }))
-    }
-}
-
-struct NotYet;
-
-#[tonic::async_trait]
-impl Admin for NotYet {
-    async fn reload(
-        &self,
-        _: Request<pb::ReloadRequest>,
-    ) -> Result<Response<pb::ReloadReply>, Status> {
-        Err(Status::unimplemented(
-            "Admin.Reload is not implemented in this version",
-        ))
-    }
-
-    async fn status(
-        &self,
-        _: Request<pb::StatusRequest>,
-    ) -> Result<Response<pb::StatusReply>, Status> {
-        Err(Status::unimplemented(
-            "Admin.Status is not implemented in this version",
-        ))
     }
 }

@@ -1,5 +1,7 @@
 //! `grpc.health.v1`: the daemon as a whole, the contract's service, each model by its name, and `NAME/gpu` for a model that was
-//! meant for a GPU: it does not serve where the CPU runs the model instead.
+//! meant for a GPU: it does not serve where the CPU runs the model instead. A model that is degraded serves.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 use tonic_health::{
@@ -8,10 +10,8 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::{
-    backend::OnGpu,
-    pool::{Health, LanePool},
-};
+use super::{Models, Served};
+use crate::{backend::OnGpu, pool::Health};
 
 /// The contract's service.
 const SERVICE: &str = "cellseg.v1.Segmenter";
@@ -19,100 +19,108 @@ const SERVICE: &str = "cellseg.v1.Segmenter";
 /// Tells clients how the lanes are.
 pub(super) struct Reporter {
     reporter: HealthReporter,
-    models: Vec<(String, watch::Receiver<Health>)>,
-    /// `NAME/gpu` of those that were meant for a GPU; of which model; whether it is on one.
-    gpus: Vec<(String, usize, bool)>,
+    models: watch::Receiver<Arc<[Arc<Served>]>>,
+    /// What clients were told last, by service.
+    told: BTreeMap<String, bool>,
 }
 
 impl Reporter {
-    pub(super) async fn new(pools: &[LanePool]) -> (Self, HealthServer<HealthService>) {
+    pub(super) async fn new(models: &Models) -> (Self, HealthServer<HealthService>) {
         let reporter = HealthReporter::new();
         let service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
-        let models = pools
-            .iter()
-            .map(|pool| (pool.model().name.clone(), pool.health()))
-            .collect();
-        let gpus = pools.iter().enumerate().filter_map(|(i, pool)| {
-            let on_gpu = match pool.description().gpu {
-                OnGpu::NotMeant => return None,
-                OnGpu::Yes => true,
-                OnGpu::No => false,
-            };
-            Some((format!("{}/gpu", pool.model().name), i, on_gpu))
-        });
-        let reporter = Reporter {
+        let mut reporter = Reporter {
             reporter,
-            models,
-            gpus: gpus.collect(),
+            models: models.changes(),
+            told: BTreeMap::new(),
         };
         reporter.report().await;
         (reporter, service)
     }
 
-    /// Reports every change, until a device is lost.
-    pub(super) async fn watch(&mut self) {
+    /// Reports every change, until a device is lost under one of `models`, be it an older one.
+    pub(super) async fn watch(&mut self, models: &Models) {
         loop {
-            // Seen before they are told: a change after this completes `changed` below.
-            self.models
-                .iter_mut()
-                .for_each(|(_, health)| health.mark_unchanged());
+            // Subscribed to before they are told: a change after this completes `changed` below.
+            self.models.mark_unchanged();
+            let alive = models.living();
+            let healths: Vec<_> = alive.iter().map(|served| served.pool().health()).collect();
+            // Whoever leaves a model last must not be us.
+            drop(alive);
             self.report().await;
-            if self
-                .models
+            if healths
                 .iter()
-                .any(|(_, health)| *health.borrow() == Health::DeviceLost)
+                .any(|health| *health.borrow() == Health::DeviceLost)
             {
                 return;
             }
             let mut changes = JoinSet::new();
-            for (_, health) in &self.models {
-                let mut health = health.clone();
-                changes.spawn(async move { health.changed().await });
+            for mut health in healths {
+                changes.spawn(async move {
+                    // An error: the pool is gone, which is a change of the models.
+                    if health.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                });
             }
-            changes.join_next().await;
+            // An error: the server is gone, and with it who waits for this.
+            tokio::select! {
+                _ = self.models.changed() => {}
+                _ = changes.join_next(), if !changes.is_empty() => {}
+            }
         }
     }
 
     /// Nothing is served any more.
-    pub(super) async fn stop_serving(&self) {
-        for service in self
-            .models
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .chain(self.gpus.iter().map(|(name, ..)| name.as_str()))
-            .chain(["", SERVICE])
-        {
-            self.reporter
-                .set_service_status(service, ServingStatus::NotServing)
-                .await;
+    pub(super) async fn stop_serving(&mut self) {
+        let services = std::mem::take(&mut self.told);
+        for service in services.into_keys() {
+            self.tell(service, false).await;
         }
     }
 
-    async fn report(&self) {
+    async fn report(&mut self) {
+        let mut services = BTreeMap::new();
         let mut all_serve = true;
-        for (name, health) in &self.models {
-            let serves = *health.borrow() == Health::Serving;
+        for served in self.models.borrow().iter() {
+            let pool = served.pool();
+            let serves = *pool.health().borrow() == Health::Serving;
             all_serve &= serves;
-            self.reporter.set_service_status(name, status(serves)).await;
-        }
-        for (service, model, on_gpu) in &self.gpus {
-            let serves = *on_gpu && *self.models[*model].1.borrow() == Health::Serving;
-            self.reporter
-                .set_service_status(service, status(serves))
-                .await;
+            services.insert(served.name().to_owned(), serves);
+            let on_gpu = match pool.description().gpu {
+                OnGpu::NotMeant => continue,
+                OnGpu::Yes => true,
+                OnGpu::No => false,
+            };
+            services.insert(format!("{}/gpu", served.name()), serves && on_gpu);
         }
         for service in ["", SERVICE] {
-            self.reporter
-                .set_service_status(service, status(all_serve))
-                .await;
+            services.insert(service.to_owned(), all_serve);
+        }
+        let gone: Vec<String> = self
+            .told
+            .keys()
+            .filter(|service| !services.contains_key(*service))
+            .cloned()
+            .collect();
+        for service in gone {
+            // Whoever watches it hears that it does not serve; whoever asks anew, that there is none.
+            self.tell(service.clone(), false).await;
+            self.told.remove(&service);
+            self.reporter.clear_service_status(&service).await;
+        }
+        for (service, serves) in services {
+            if self.told.get(&service) != Some(&serves) {
+                self.tell(service, serves).await;
+            }
         }
     }
-}
 
-fn status(serves: bool) -> ServingStatus {
-    if serves {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
+    async fn tell(&mut self, service: String, serves: bool) {
+        let status = match serves {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.reporter.set_service_status(&service, status).await;
+        self.told.insert(service, serves);
     }
 }

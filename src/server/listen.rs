@@ -1,19 +1,29 @@
-//! Where clients come in: TCP and unix sockets.
+//! Where clients come in: TCP, with TLS or without, and unix sockets; bound here, or handed over by systemd.
 
-use std::{future::Future, io, path::PathBuf};
+use std::{future::Future, io, path::PathBuf, sync::Arc};
 
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::{Router, TcpIncoming};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Router;
 
+use super::{
+    Shared,
+    accept::{Socket, accept},
+};
 use crate::config::Listen;
 
-/// A bound socket.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
     Tcp(std::net::TcpListener),
-    /// A unix socket and the path that it is removed from at the end.
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    /// TCP with TLS.
+    Tls(std::net::TcpListener),
+    /// A unix socket, and the path that is removed at the end if the socket is ours.
+    Unix(std::os::unix::net::UnixListener, Option<PathBuf>),
 }
 
 /// Binds every address, or none: what was bound is given back if one fails.
@@ -22,11 +32,29 @@ pub fn bind(addresses: &[Listen]) -> io::Result<Vec<Listener>> {
 }
 
 impl Listener {
+    /// A socket that somebody else has bound, as systemd does.
+    pub fn adopt_tcp(listener: std::net::TcpListener) -> Self {
+        Listener::Tcp(listener)
+    }
+
+    /// The same, with TLS: `[tls]` must name a certificate.
+    pub fn adopt_tls(listener: std::net::TcpListener) -> Self {
+        Listener::Tls(listener)
+    }
+
+    /// A socket that somebody else has bound: it outlives this process.
+    pub fn adopt_unix(listener: std::os::unix::net::UnixListener) -> Self {
+        Listener::Unix(listener, None)
+    }
+
     fn bind(listen: &Listen) -> io::Result<Self> {
         let context = |error: io::Error| io::Error::new(error.kind(), format!("{listen}: {error}"));
         match listen {
             Listen::Tcp(address) => std::net::TcpListener::bind(address)
                 .map(Listener::Tcp)
+                .map_err(context),
+            Listen::Tls(address) => std::net::TcpListener::bind(address)
+                .map(Listener::Tls)
                 .map_err(context),
             Listen::Unix(path) => {
                 // A socket left by a daemon that died is nobody's; one that answers is somebody's.
@@ -36,7 +64,7 @@ impl Listener {
                     std::fs::remove_file(path).map_err(context)?;
                 }
                 let listener = std::os::unix::net::UnixListener::bind(path).map_err(context)?;
-                Ok(Listener::Unix(listener, path.clone()))
+                Ok(Listener::Unix(listener, Some(path.clone())))
             }
         }
     }
@@ -48,47 +76,50 @@ impl Listener {
                 Ok(address) => Listen::Tcp(address).to_string(),
                 Err(error) => format!("tcp://? ({error})"),
             },
-            Listener::Unix(_, path) => Listen::Unix(path.clone()).to_string(),
+            Listener::Tls(listener) => match listener.local_addr() {
+                Ok(address) => Listen::Tls(address).to_string(),
+                Err(error) => format!("tls://? ({error})"),
+            },
+            Listener::Unix(_, Some(path)) => Listen::Unix(path.clone()).to_string(),
+            Listener::Unix(listener, None) => match listener.local_addr() {
+                Ok(address) => match address.as_pathname() {
+                    Some(path) => Listen::Unix(path.to_owned()).to_string(),
+                    None => "unix://? (without a path)".to_owned(),
+                },
+                Err(error) => format!("unix://? ({error})"),
+            },
         }
     }
 
     /// Serves `router` until `stop` completes and every stream has ended. Needs a runtime.
     pub(super) fn serve(
         self,
+        shared: Arc<Shared>,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<impl Future<Output = Result<(), tonic::transport::Error>> + Send> {
-        enum Incoming {
-            Tcp(TcpIncoming),
-            Unix(UnixListenerStream, PathBuf),
-        }
-        let incoming = match self {
-            Listener::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                // Replies are small and awaited: they must not wait for more.
-                Incoming::Tcp(TcpIncoming::from(listener).with_nodelay(Some(true)))
-            }
+        let tcp = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let (socket, path) = match self {
+            Listener::Tcp(listener) => (Socket::Tcp(tcp(listener)?), None),
+            Listener::Tls(listener) => (Socket::Tls(tcp(listener)?), None),
             Listener::Unix(listener, path) => {
                 listener.set_nonblocking(true)?;
-                Incoming::Unix(
-                    UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?),
-                    path,
-                )
+                (Socket::Unix(UnixListener::from_std(listener)?), path)
             }
         };
+        let (connections, incoming) = mpsc::channel(1);
+        let accepting = accept(socket, shared, connections);
         Ok(async move {
-            match incoming {
-                Incoming::Tcp(incoming) => {
-                    router.serve_with_incoming_shutdown(incoming, stop).await
-                }
-                Incoming::Unix(incoming, path) => {
-                    let served = router.serve_with_incoming_shutdown(incoming, stop).await;
-                    // Somebody may have removed it already.
-                    let _ = std::fs::remove_file(path);
-                    served
-                }
+            let serving = router.serve_with_incoming_shutdown(ReceiverStream::new(incoming), stop);
+            let (served, ()) = tokio::join!(serving, accepting);
+            if let Some(path) = path {
+                // Somebody may have removed it already.
+                let _ = std::fs::remove_file(path);
             }
+            served
         })
     }
 }

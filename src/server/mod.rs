@@ -1,25 +1,65 @@
 //! The doors: listeners, gRPC services, health, and an orderly end.
 
+mod accept;
+mod account;
+mod admin;
+mod auth;
+mod caller;
+mod connection;
+mod control;
 mod convert;
+mod gate;
 mod grpc;
 mod health;
+mod http;
 mod listen;
+mod machine;
+mod models;
+mod peer;
+mod places;
+mod rate;
+mod reload;
+mod security;
+mod seldom;
+mod status;
 mod stream;
+mod tls;
+mod users;
 
-use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime},
+};
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
     task::JoinSet,
+    time::MissedTickBehavior,
 };
+use tokio_stream::Stream;
 use tracing::{info, warn};
 
+use account::Accounts;
+pub use control::Control;
 pub use listen::{Listener, bind};
+use machine::Machine;
+pub use models::{Models, Served};
+pub use peer::Peer;
+pub use reload::{Found, Loader, Outlook, Reload, ReloadOutcome, Reloaded};
+pub use security::Security;
+
+use caller::Origin;
+use gate::Gate;
+use places::Places;
+use seldom::Seldom;
 
 use crate::{
-    config::{LimitSettings, Settings},
+    config::{LimitSettings, Settings, SettingsError},
     pool::LanePool,
     proto,
+    telemetry::{Metrics, Traces},
 };
 
 /// What a peer may send in one HTTP/2 frame: 1 MiB halves the round trip of an 8 MiB camera frame against the default 16 KiB.
@@ -28,11 +68,14 @@ const HTTP2_FRAME: u32 = 1 << 20;
 /// Room beside the pixels in a message: metadata and options.
 const MESSAGE_OVERHEAD: u64 = 1 << 20;
 
+/// What a call without a frame may send, in bytes.
+pub(crate) const SMALL_MESSAGE: usize = 64 << 10;
+
 /// How long a client that was asked for a sign of life has to give it.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a unary call may take, from its first byte to its answer: a message that is never finished holds memory.
-const UNARY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often the daemon looks whether a series fell silent.
+const ATTEND_EVERY: Duration = Duration::from_secs(1);
 
 /// How long connections without a session get to close.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -40,15 +83,31 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// The daemon's services over a set of models.
 pub struct Server {
     shared: Arc<Shared>,
-    grace: Duration,
+    http: Vec<Listener>,
 }
 
 /// What every session shares.
 struct Shared {
     limits: LimitSettings,
-    /// The first is the default.
-    pools: Vec<LanePool>,
+    /// How long what is in flight gets to be answered.
+    grace: Duration,
+    models: Models,
+    /// Of a server that can load other models.
+    loader: OnceLock<Arc<dyn Loader>>,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    metrics: Arc<Metrics>,
+    accounts: Arc<Accounts>,
+    machine: Machine,
+    started_at: SystemTime,
     sessions: Arc<Semaphore>,
+    /// Of each peer, by its name.
+    peers: Arc<Places<String>>,
+    connections: Arc<Places<Origin>>,
+    gate: Arc<Gate>,
+    /// What strangers make the log say.
+    refused_connections: Seldom,
+    failed_handshakes: Seldom,
     budget: Budget,
     /// Why the daemon stops, once it does.
     draining: watch::Sender<Option<Draining>>,
@@ -107,17 +166,71 @@ impl Server {
     /// A server over `pools`, the first being the default. Their models' names are unique.
     pub fn new(settings: &Settings, pools: Vec<LanePool>) -> Self {
         let limits = settings.limits.clone();
+        let metrics = Arc::<Metrics>::default();
+        let otlp = settings.traces.otlp.as_deref();
+        let traces = otlp.map_or_else(Traces::default, Traces::to);
+        let security = Security::without_files(&settings.auth);
         let shared = Shared {
-            pools,
+            grace: Duration::from_secs(settings.grace_s),
+            models: Models::new(pools),
+            loader: OnceLock::new(),
+            reloading: Mutex::default(),
+            accounts: Accounts::new(Arc::clone(&metrics), traces),
+            machine: Machine::default(),
+            started_at: SystemTime::now(),
             sessions: Arc::new(Semaphore::new(limits.sessions)),
+            peers: Places::new(limits.sessions),
+            connections: Places::new(limits.connections),
+            gate: Arc::new(Gate::new(security, &limits, Arc::clone(&metrics))),
+            refused_connections: Seldom::default(),
+            failed_handshakes: Seldom::default(),
+            metrics,
             budget: Budget::new(limits.frames_in_flight_bytes),
             draining: watch::Sender::new(None),
             limits,
         };
         Server {
             shared: Arc::new(shared),
-            grace: Duration::from_secs(settings.grace_s),
+            http: Vec::new(),
         }
+    }
+
+    /// With certificates, tokens and roles: without, `tls://` answers nobody, and roles go by where a caller comes from.
+    pub fn secured(self, security: Security) -> Self {
+        self.shared.gate.exchange(security);
+        self
+    }
+
+    /// The same, and `loader` finds other models when somebody asks for a reload.
+    pub fn reloading(self, loader: Arc<dyn Loader>) -> Self {
+        // A second one would be a mistake of the program; the first keeps its place.
+        let _ = self.shared.loader.set(loader);
+        self
+    }
+
+    /// The same, and `listeners` answer to HTTP: metrics, and whether the daemon lives and is ready.
+    pub fn with_http(self, listeners: Vec<Listener>) -> Self {
+        Server {
+            http: listeners,
+            ..self
+        }
+    }
+
+    /// What the program asks the server while it runs.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared))
+    }
+
+    /// A session without a transport: `requests` as a client sends them, the replies as it gets them. For a daemon inside another
+    /// program, and for tests. Must be polled on a tokio runtime; dropping the replies ends the session.
+    pub fn in_process<S>(
+        &self,
+        requests: S,
+    ) -> impl Stream<Item = Result<proto::StreamReply, tonic::Status>> + Send + Unpin + use<S>
+    where
+        S: Stream<Item = Result<proto::StreamRequest, tonic::Status>> + Send + Unpin + 'static,
+    {
+        stream::Replies::new(Arc::clone(&self.shared), Peer::in_process(), requests)
     }
 
     /// Serves until `shutdown` completes or a device is lost; then answers what is in flight, within the grace period.
@@ -126,9 +239,20 @@ impl Server {
         listeners: Vec<Listener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<Ended, ServerError> {
-        let Server { shared, grace } = self;
-        let (mut health, health_service) = health::Reporter::new(&shared.pools).await;
+        let Server { shared, http } = self;
+        let grace = shared.grace;
+        let (mut health, health_service) = health::Reporter::new(&shared.models).await;
+        // Who supervises the daemon is answered while it drains.
+        let closing = watch::Sender::new(false);
         let mut doors = JoinSet::new();
+        for listener in http {
+            info!(address = %listener.address(), "listening for HTTP");
+            let mut closing = closing.subscribe();
+            let stop = async move {
+                let _ = closing.wait_for(|closing| *closing).await;
+            };
+            doors.spawn(listener.serve(Arc::clone(&shared), http::router(&shared), stop)?);
+        }
         for listener in listeners {
             info!(address = %listener.address(), "listening");
             let router = grpc::router(&shared, health_service.clone())?;
@@ -137,11 +261,12 @@ impl Server {
                 // An error means that the server is gone, which ends the door too.
                 let _ = draining.wait_for(Option::is_some).await;
             };
-            doors.spawn(listener.serve(router, stop)?);
+            doors.spawn(listener.serve(Arc::clone(&shared), router, stop)?);
         }
         let ended = tokio::select! {
             () = shutdown => Ended::Drained,
-            () = health.watch() => Ended::DeviceLost,
+            () = health.watch(&shared.models) => Ended::DeviceLost,
+            () = shared.attend() => unreachable!("it never ends"),
             Some(door) = doors.join_next() => match door {
                 Ok(result) => return result.map(|()| Ended::Drained).map_err(Into::into),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -161,10 +286,20 @@ impl Server {
                 "grace period over: sessions are ended with frames in flight"
             );
         }
+        let models = shared.models.living();
+        let hangs = models.iter().any(|served| served.pool().hung().is_some());
+        if hangs || !answered {
+            // Lanes on the same device may hang too, and nobody waits for what they do.
+            models.iter().for_each(|served| served.pool().abandon());
+        }
+        closing.send_replace(true);
         // Last bytes leave; a client that watches our health would stay for ever.
         let _ =
             tokio::time::timeout(FLUSH, async { while doors.join_next().await.is_some() {} }).await;
         doors.shutdown().await;
+        let accounts = Arc::clone(&shared.accounts);
+        // It cannot panic, and it ends by itself.
+        let _ = tokio::task::spawn_blocking(move || accounts.end_traces()).await;
         Ok(match (ended, answered) {
             (Ended::Drained, false) => Ended::GraceOver,
             (ended, _) => ended,
@@ -173,21 +308,20 @@ impl Server {
 }
 
 impl Shared {
-    /// The pool of a model; the empty name is the default.
-    fn pool(&self, model: &str) -> Option<&LanePool> {
-        match model.is_empty() {
-            true => self.pools.first(),
-            false => self.pools.iter().find(|pool| pool.model().name == model),
-        }
+    /// Reads the files of `[tls]` and `[auth]` again. `Err`: why what was in force stays so.
+    fn secure(&self, settings: &Settings) -> Result<(), SettingsError> {
+        self.gate.exchange(Security::load(settings)?);
+        Ok(())
     }
 
-    fn model_names(&self) -> String {
-        let names: BTreeMap<&str, ()> = self
-            .pools
-            .iter()
-            .map(|pool| (pool.model().name.as_str(), ()))
-            .collect();
-        names.into_keys().collect::<Vec<_>>().join(", ")
+    /// Tells from time to time what somebody should know of the sessions. Never ends.
+    async fn attend(&self) {
+        let mut times = tokio::time::interval(ATTEND_EVERY);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            times.tick().await;
+            self.accounts.attend(Instant::now());
+        }
     }
 
     fn max_message(&self) -> usize {
@@ -201,6 +335,11 @@ impl Budget {
 
     fn new(bytes: u64) -> Self {
         Budget(Arc::new(Semaphore::new((bytes / Self::UNIT) as usize)))
+    }
+
+    /// Bytes that could be admitted now.
+    fn free(&self) -> u64 {
+        self.0.available_permits() as u64 * Self::UNIT
     }
 
     fn units(bytes: usize) -> u32 {

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tonic::Status;
 
 pub(super) use frame::{defect, duplicate_id, echo, failure_of, frame, lane_failure};
-pub(super) use options::{Outputs, Settled, opened};
+pub(super) use options::{Outputs, Settled, opened, reopened};
 pub(super) use reply::{Answer, changed, closed, dropped, encode, failed, segmented};
 
+use super::{Reload, ReloadOutcome};
 use crate::{config::LimitSettings, model::ModelSpec, proto as pb};
 
 /// Why a request ends its stream.
@@ -57,6 +58,26 @@ pub(super) fn model(spec: &ModelSpec) -> pb::Model {
         sha256: spec.sha256.clone(),
         head: spec.head.name().to_owned(),
         precision: spec.precision.clone(),
+    }
+}
+
+/// What a reload did, as the contract tells it.
+pub(super) fn reloaded(reload: Reload) -> pb::ReloadReply {
+    use pb::model_reload::Outcome;
+    let models = reload.models.into_iter().map(|model| pb::ModelReload {
+        name: model.name,
+        outcome: match model.outcome {
+            ReloadOutcome::Unchanged => Outcome::Unchanged,
+            ReloadOutcome::Loaded => Outcome::Loaded,
+            ReloadOutcome::Removed => Outcome::Removed,
+            ReloadOutcome::Refused => Outcome::Refused,
+        }
+        .into(),
+        message: model.message,
+    });
+    pb::ReloadReply {
+        models: models.collect(),
+        needs_restart: reload.needs_restart,
     }
 }
 

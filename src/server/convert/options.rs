@@ -23,7 +23,9 @@ pub(in crate::server) struct Settled {
     pub(in crate::server) window: u32,
     pub(in crate::server) priority: Priority,
     pub(in crate::server) name: String,
-    follow_reload: bool,
+    pub(in crate::server) follow_reload: bool,
+    /// What was asked for, updates included: settled again for another model.
+    asked: pb::SessionOptions,
     model: String,
     n_classes: usize,
     max_cells: u32,
@@ -86,6 +88,7 @@ impl Settled {
             priority,
             name: options.name.clone(),
             follow_reload: options.follow_reload,
+            asked: options.clone(),
             model: spec.name.clone(),
             n_classes: spec.classes.len(),
             max_cells: limits.max_cells,
@@ -102,13 +105,38 @@ impl Settled {
         Ok(settled)
     }
 
+    /// With no higher priority than `most`, whatever was asked for; with other models too.
+    pub(in crate::server) fn capped(self, most: Priority) -> Self {
+        let priority = self.priority.min(most);
+        let mut capped = Settled { priority, ..self };
+        // What is settled again for another model.
+        capped.asked.priority = capped.to_options().priority;
+        capped
+    }
+
     /// Applies an update; what is unset stays as it is.
     pub(in crate::server) fn update(&mut self, update: &pb::SessionUpdate) -> Result<(), Refusal> {
         self.change(
             update.thresholds.as_ref(),
             update.normalization.as_ref(),
             update.outputs.as_ref(),
-        )
+        )?;
+        let asked = &mut self.asked;
+        merge(&mut asked.thresholds, &update.thresholds, merge_thresholds);
+        merge(&mut asked.outputs, &update.outputs, merge_outputs);
+        if update.normalization.is_some() {
+            asked.normalization = update.normalization;
+        }
+        Ok(())
+    }
+
+    /// The same wishes, settled for another model.
+    pub(in crate::server) fn onto(
+        &self,
+        spec: &ModelSpec,
+        limits: &LimitSettings,
+    ) -> Result<Self, Refusal> {
+        Settled::new(&self.asked, spec, limits)
     }
 
     /// The session's thresholds with those of one frame over them.
@@ -242,6 +270,47 @@ impl Outputs {
     }
 }
 
+/// `update` over what was asked before.
+fn merge<M: Clone>(asked: &mut Option<M>, update: &Option<M>, fields: impl Fn(&mut M, &M)) {
+    match (asked, update) {
+        (Some(asked), Some(update)) => fields(asked, update),
+        (asked @ None, Some(update)) => *asked = Some(update.clone()),
+        (_, None) => {}
+    }
+}
+
+/// As [`Settled::thresholds_with`]: fields that are set replace those before.
+fn merge_thresholds(asked: &mut pb::Thresholds, update: &pb::Thresholds) {
+    fn set<T: Copy>(asked: &mut Option<T>, update: Option<T>) {
+        *asked = update.or(*asked);
+    }
+    set(&mut asked.confidence, update.confidence);
+    set(&mut asked.iou, update.iou);
+    set(&mut asked.class_agnostic, update.class_agnostic);
+    set(&mut asked.max_cells, update.max_cells);
+    set(&mut asked.min_area_px, update.min_area_px);
+    set(&mut asked.min_area_um2, update.min_area_um2);
+    set(&mut asked.max_area_um2, update.max_area_um2);
+    if !update.classes.is_empty() {
+        asked.classes.clone_from(&update.classes);
+    }
+    if !update.class_confidence.is_empty() {
+        asked.class_confidence.clone_from(&update.class_confidence);
+    }
+}
+
+/// As [`Outputs::with`].
+fn merge_outputs(asked: &mut pb::Outputs, update: &pb::Outputs) {
+    if update.masks != pb::MaskEncoding::Unspecified as i32 {
+        asked.masks = update.masks;
+    }
+    if update.label_compression != pb::Compression::Unspecified as i32 {
+        asked.label_compression = update.label_compression;
+    }
+    asked.label_image = update.label_image.or(asked.label_image);
+    asked.raw_masks = update.raw_masks.or(asked.raw_masks);
+}
+
 /// What a session got.
 pub(in crate::server) fn opened(
     settled: &Settled,
@@ -261,6 +330,17 @@ pub(in crate::server) fn opened(
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         resumed: false,
     }
+}
+
+/// The same session with another model.
+pub(in crate::server) fn reopened(
+    opened: &mut pb::SessionOpened,
+    spec: &ModelSpec,
+    description: &Description,
+) {
+    opened.model = Some(model(spec));
+    opened.backend.clone_from(&description.backend);
+    opened.device.clone_from(&description.device);
 }
 
 fn refuse_unimplemented(options: &pb::SessionOptions) -> Result<(), Refusal> {

@@ -7,16 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tonic::Status;
 
-use super::super::convert::{self, Answer, Outputs};
+use super::super::{
+    account::Account,
+    convert::{self, Answer, Outputs},
+};
 use crate::{
     backend::{LaneError, Ticket},
     frame::Frame,
     params::Params,
     pool::{Source, Work},
-    proto::{self as pb, stream_reply::Reply},
+    proto::{self as pb, frame_reply::Outcome as FrameOutcome, stream_reply::Reply},
     segmentation::RawSegmentation,
     session::{self, Outcome, Session},
 };
@@ -28,6 +32,7 @@ pub(super) struct Cell {
     pub(super) changed: Notify,
     /// Given up when the client is gone.
     ticket: Ticket,
+    pub(super) account: Arc<Account>,
     /// For lanes' answers, which outlive any borrow.
     this: std::sync::Weak<Cell>,
 }
@@ -40,7 +45,11 @@ pub(super) struct State {
     end: Option<Result<(), Status>>,
     /// The reader waits for room.
     reader_waits: bool,
+    /// The reader waits until no frame waits.
+    start_awaited: bool,
     gone: bool,
+    /// Bytes of segmentations that the client has not taken.
+    unread_bytes: u64,
 }
 
 /// A frame that waits for a lane.
@@ -70,17 +79,20 @@ pub(super) struct Next {
 const WORDS_WORTH_A_HOP: usize = 8192;
 
 impl Cell {
-    pub(super) fn new(session: Session<Box<Waiting>, Pending>) -> Arc<Self> {
+    pub(super) fn new(session: Session<Box<Waiting>, Pending>, account: Arc<Account>) -> Arc<Self> {
         Arc::new_cyclic(|this| Cell {
             state: Mutex::new(State {
                 session,
                 waker: None,
                 end: None,
                 reader_waits: false,
+                start_awaited: false,
                 gone: false,
+                unread_bytes: 0,
             }),
             changed: Notify::new(),
             ticket: Ticket::default(),
+            account,
             this: this.clone(),
         })
     }
@@ -107,6 +119,22 @@ impl Cell {
         let has = what(&state.session);
         state.reader_waits = !has;
         has
+    }
+
+    /// Whether the client has left fewer bytes of segmentations unread; if not, the next reply that is taken wakes the reader.
+    pub(super) fn has_fewer_unread_than(&self, bytes: u64) -> bool {
+        let mut state = self.lock();
+        let has = state.unread_bytes < bytes;
+        state.reader_waits = !has;
+        has
+    }
+
+    /// Whether every frame was taken by a lane or needs none; if not, the reader is woken when the last one is taken.
+    pub(super) fn all_started(&self) -> bool {
+        let mut state = self.lock();
+        let all = state.session.waiting_since().is_none();
+        state.start_awaited = !all;
+        all
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -144,13 +172,20 @@ impl Cell {
     pub(super) fn poll_reply(&self, context: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         if let Some(reply) = state.session.next_reply() {
+            if let session::Reply::Ready(Pending { reply, .. }) = &reply {
+                state.unread_bytes -= weight(reply);
+            }
             let reader_waits = std::mem::take(&mut state.reader_waits);
             drop(state);
             if reader_waits {
                 self.changed.notify_one();
             }
+            let message = message(reply);
+            if let Some(Reply::Frame(reply)) = &message.reply {
+                self.account.answered(reply);
+            }
             return Poll::Ready(Next {
-                item: Ok(message(reply)),
+                item: Ok(message),
                 is_last: false,
             });
         }
@@ -180,7 +215,11 @@ impl Cell {
             reply: Reply::Frame(reply),
             arrived: Some(arrived),
         };
-        self.with(|state| state.session.finish(seq, outcome, pending));
+        let weight = weight(&pending.reply);
+        self.with(|state| {
+            state.session.finish(seq, outcome, pending);
+            state.unread_bytes += weight;
+        });
     }
 }
 
@@ -195,9 +234,22 @@ impl Source for Cell {
         self.lock().session.waiting_since()
     }
 
+    fn waiting(&self) -> usize {
+        self.lock().session.waiting()
+    }
+
     fn start(&self, now: Instant) -> Option<Work> {
         // With `with`: frames past their deadline are dropped here, which is a reply.
-        let started = self.with(|state| state.session.start(now))?;
+        let (started, awaited) = self.with(|state| {
+            let started = state.session.start(now);
+            let is_last = state.session.waiting_since().is_none();
+            let awaited = is_last && std::mem::take(&mut state.start_awaited);
+            (started, awaited)
+        });
+        if awaited {
+            self.changed.notify_one();
+        }
+        let started = started?;
         let session::Started {
             seq,
             arrived,
@@ -228,7 +280,7 @@ impl Source for Cell {
         Some(Work {
             frame,
             params,
-            ticket: self.ticket.clone(),
+            ticket: self.ticket.of_frame(),
             answer: Box::new(answer),
         })
     }
@@ -290,6 +342,16 @@ impl Settling {
             ),
         };
         self.cell.finish(self.seq, self.arrived, outcome, reply);
+    }
+}
+
+/// What a reply that waits holds, bytes: only those with cells are worth counting, and only they come by `Cell::finish`.
+fn weight(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Frame(reply) if matches!(reply.outcome, Some(FrameOutcome::Segmentation(_))) => {
+            reply.encoded_len() as u64
+        }
+        _ => 0,
     }
 }
 

@@ -6,6 +6,7 @@
 mod cell;
 mod open;
 mod reader;
+mod seat;
 
 use std::{
     future::Future,
@@ -17,7 +18,7 @@ use std::{
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::Shared;
+use super::{Peer, Shared};
 use crate::proto as pb;
 use open::Opened;
 
@@ -32,11 +33,11 @@ enum Phase {
 }
 
 impl Replies {
-    pub(super) fn new<S>(shared: Arc<Shared>, requests: S) -> Self
+    pub(super) fn new<S>(shared: Arc<Shared>, peer: Peer, requests: S) -> Self
     where
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
     {
-        Replies(Phase::Opening(Box::pin(open::open(shared, requests))))
+        Replies(Phase::Opening(Box::pin(open::open(shared, peer, requests))))
     }
 }
 

@@ -1,75 +1,92 @@
 //! From a stream's first message to an open session.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
-use tracing::info;
 
 use super::{
-    super::{Shared, convert},
+    super::{Peer, Shared, account::Who, convert, places::Place},
     cell::{Cell, Pending},
     reader::Reader,
+    seat::Seat,
 };
 use crate::{
-    pool::Membership,
     proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},
     session::Session,
+    telemetry::Bound,
 };
 
 /// A session while its reply stream lives.
 pub(super) struct Opened {
     pub(super) cell: Arc<Cell>,
-    session: String,
-    _membership: Arc<Membership>,
     _place: OwnedSemaphorePermit,
+    _own_place: Place<String>,
 }
 
 /// Waits for the first message and opens the session that it asks for.
-pub(super) async fn open<S>(shared: Arc<Shared>, mut requests: S) -> Result<Opened, Status>
+pub(super) async fn open<S>(
+    shared: Arc<Shared>,
+    peer: Peer,
+    mut requests: S,
+) -> Result<Opened, Status>
 where
     S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
 {
-    let place = Arc::clone(&shared.sessions)
-        .try_acquire_owned()
-        .map_err(|_| {
-            let most = shared.limits.sessions;
-            Status::resource_exhausted(format!(
-                "{most} sessions are open: no more are served; try again when one has ended"
-            ))
-        })?;
+    let place = Arc::clone(&shared.sessions).try_acquire_owned();
+    // A daemon that drains waits for every place: that there is none then says nothing of other sessions.
+    if shared.draining.borrow().is_some() {
+        return Err(too_late());
+    }
+    let place = place.map_err(|_| {
+        shared.metrics.refuse(Bound::Sessions);
+        let most = shared.limits.sessions;
+        Status::resource_exhausted(format!(
+            "{most} sessions are open: no more are served; try again when one has ended"
+        ))
+    })?;
+    let (name, most) = (peer.to_string(), peer.max_sessions());
+    let own_place = shared.peers.take(name, most).map_err(|_| {
+        shared.metrics.refuse(Bound::SessionsPerPeer);
+        Status::resource_exhausted(format!(
+            "{peer} has {most} sessions open: no more are served to one peer; try again when one has ended"
+        ))
+    })?;
     let options = first_message(&shared, &mut requests).await?;
-    let pool = shared.pool(&options.model).ok_or_else(|| {
-        let (asked, known) = (&options.model, shared.model_names());
+    let served = shared.models.get(&options.model).ok_or_else(|| {
+        let (asked, known) = (&options.model, shared.models.names());
         convert::Refusal::NotFound(format!("no model {asked:?}; there are: {known}"))
     })?;
-    let settled = convert::Settled::new(&options, pool.model(), &shared.limits)?;
+    let pool = served.pool();
+    let settled =
+        convert::Settled::new(&options, pool.model(), &shared.limits)?.capped(peer.max_priority());
     let opened = convert::opened(&settled, pool.model(), pool.description(), &shared.limits);
-    info!(session = %opened.session, name = %settled.name, model = %pool.model().name, "session opened");
+    let who = Who {
+        session: opened.session.clone(),
+        name: settled.name.clone(),
+        peer: peer.to_string(),
+        priority: settled.to_options().priority(),
+        delivery: settled.to_options().delivery(),
+    };
+    let account = shared
+        .accounts
+        .open(who, peer.parent(), served.name(), opened.revision);
 
     let mut session = Session::new(settled.delivery, settled.window as usize);
     session.announce(Pending {
         reply: Reply::Opened(opened.clone()),
         arrived: None,
     });
-    let cell = Cell::new(session);
-    let membership = Arc::new(pool.join(Arc::clone(&cell) as _, settled.priority));
-    let id = opened.session.clone();
-    let reader = Reader::new(
-        shared,
-        Arc::clone(&cell),
-        Arc::clone(&membership),
-        settled,
-        opened,
-    );
+    let cell = Cell::new(session, account);
+    let seat = Seat::take(served, &cell, settled.priority);
+    let reader = Reader::new(shared, Arc::clone(&cell), seat, settled, opened);
     // Ends with the requests, when the client is gone, or when the daemon drains.
     tokio::spawn(reader.run(requests));
     Ok(Opened {
         cell,
-        session: id,
-        _membership: membership,
         _place: place,
+        _own_place: own_place,
     })
 }
 
@@ -78,13 +95,14 @@ where
     S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
 {
     let mut draining = shared.draining.subscribe();
-    let patience = Duration::from_secs(shared.limits.first_message_s);
+    let patience = shared.limits.patience();
     let first = tokio::select! {
         first = requests.next() => first,
         () = tokio::time::sleep(patience) => {
+            shared.metrics.refuse(Bound::FirstMessage);
             return Err(Status::deadline_exceeded(format!("no first message within {} s", patience.as_secs())));
         }
-        _ = draining.wait_for(Option::is_some) => return Err(Status::unavailable("the daemon is draining")),
+        _ = draining.wait_for(Option::is_some) => return Err(too_late()),
     };
     let kind = match first {
         Some(message) => match message?.request {
@@ -101,16 +119,14 @@ where
     )))
 }
 
+/// For a client that comes too late.
+fn too_late() -> Status {
+    Status::unavailable("the daemon is draining")
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
-        let counts = self.cell.with(|state| state.session.counts());
         self.cell.leave();
-        info!(
-            session = %self.session,
-            segmented = counts.segmented,
-            dropped = counts.dropped,
-            failed = counts.failed,
-            "session closed"
-        );
+        self.cell.account.close();
     }
 }

@@ -5,31 +5,35 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_stream::{Stream, StreamExt};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
-    super::{Budget, Draining, Shared, convert},
+    super::{Budget, Draining, Served, Shared, convert},
     cell::{Cell, Pending, Waiting},
+    seat::Seat,
 };
 use crate::{
-    frame::Frame,
+    frame::{Frame, SeriesKey},
     params::Params,
-    pool::Membership,
     proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},
     session::{DropReason, Offer, Session},
+    telemetry::Bound,
 };
 
 /// The reading end of a session.
 pub(super) struct Reader {
     shared: Arc<Shared>,
     cell: Arc<Cell>,
-    membership: Arc<Membership>,
+    seat: Seat,
+    /// A newer model that this session's options do not fit.
+    declined: Weak<Served>,
+    models: watch::Receiver<Arc<[Arc<Served>]>>,
     draining: watch::Receiver<Option<Draining>>,
     settled: convert::Settled,
     /// The settled parameters as frames share them.
@@ -58,17 +62,20 @@ impl Reader {
     pub(super) fn new(
         shared: Arc<Shared>,
         cell: Arc<Cell>,
-        membership: Arc<Membership>,
+        seat: Seat,
         settled: convert::Settled,
         opened: pb::SessionOpened,
     ) -> Self {
         let draining = shared.draining.subscribe();
+        let models = shared.models.changes();
         let params = Arc::new(settled.params.clone());
         let revision = opened.revision;
         Reader {
             shared,
             cell,
-            membership,
+            seat,
+            declined: Weak::new(),
+            models,
             draining,
             settled,
             params,
@@ -115,12 +122,19 @@ impl Reader {
             if self.draining.borrow().is_some() {
                 return Err(Stop::Draining);
             }
+            self.keep_up().await?;
+            self.wait_for_client().await?;
             let deadline = self.cell.next_deadline();
             tokio::select! {
                 biased;
                 message = requests.next() => return match message {
                     None => Ok(None),
-                    Some(Err(status)) => Err(Stop::Refused(status)),
+                    Some(Err(status)) => {
+                        if status.code() == Code::OutOfRange {
+                            self.shared.metrics.refuse(Bound::MessageBytes);
+                        }
+                        Err(Stop::Refused(status))
+                    }
                     Some(Ok(pb::StreamRequest { request: Some(event) })) => Ok(Some(event)),
                     Some(Ok(pb::StreamRequest { request: None })) => {
                         let text = "a message without open, frame, update or cancel";
@@ -132,10 +146,12 @@ impl Reader {
         }
     }
 
-    /// Completes when somebody who waits has to look again: a deadline, room, or the end.
-    async fn disturbed(&self, deadline: Option<Instant>) -> Result<(), Stop> {
+    /// Completes when somebody who waits has to look again: a deadline, room, other models, or the end.
+    async fn disturbed(&mut self, deadline: Option<Instant>) -> Result<(), Stop> {
+        self.step_aside();
         let mut draining = self.draining.clone();
         tokio::select! {
+            _ = self.models.changed() => Ok(()),
             () = self.cell.changed.notified() => match self.cell.is_gone() {
                 true => Err(Stop::Gone),
                 false => Ok(()),
@@ -150,10 +166,23 @@ impl Reader {
 
     /// Waits until the session has what is asked for.
     async fn wait_for(
-        &self,
+        &mut self,
         what: impl Fn(&Session<Box<Waiting>, Pending>) -> bool,
     ) -> Result<(), Stop> {
         while !self.cell.has(&what) {
+            self.disturbed(self.cell.next_deadline()).await?;
+        }
+        Ok(())
+    }
+
+    /// A client that does not read its answers is not read either, once they hold too many bytes.
+    async fn wait_for_client(&mut self) -> Result<(), Stop> {
+        let most = self.shared.limits.unread_answers_bytes;
+        if self.cell.has_fewer_unread_than(most) {
+            return Ok(());
+        }
+        self.shared.metrics.refuse(Bound::UnreadAnswersBytes);
+        while !self.cell.has_fewer_unread_than(most) {
             self.disturbed(self.cell.next_deadline()).await?;
         }
         Ok(())
@@ -176,15 +205,17 @@ impl Reader {
 
     async fn update(&mut self, update: &pb::SessionUpdate) -> Result<(), Stop> {
         self.settled.update(update)?;
+        self.announce("update").await
+    }
+
+    /// Tells the client what holds for the frames after it.
+    async fn announce(&mut self, why: &str) -> Result<(), Stop> {
         self.wait_for(Session::has_room_for_note).await?;
         self.params = Arc::new(self.settled.params.clone());
         self.revision += 1;
-        let changed = convert::changed(
-            self.revision,
-            self.settled.to_options(),
-            &self.opened,
-            "update",
-        );
+        let model = self.seat.served().name();
+        self.cell.account.changed(model, self.revision);
+        let changed = convert::changed(self.revision, self.settled.to_options(), &self.opened, why);
         self.cell.with(|state| {
             state.session.announce(Pending {
                 reply: Reply::Changed(changed),
@@ -192,6 +223,62 @@ impl Reader {
             });
         });
         Ok(())
+    }
+
+    /// Lets the lanes go that end for a newer model, once none of the session's frames waits for them.
+    fn step_aside(&mut self) {
+        if self.seat.served().is_leaving() && self.cell.all_started() {
+            self.seat.leave();
+        }
+    }
+
+    /// The newer model that the session has to move to, or wants to.
+    fn next_model(&self) -> Option<Arc<Served>> {
+        let served = self.seat.served();
+        let newer = self.shared.models.newer(served)?;
+        let is_declined = self.declined.as_ptr() == Arc::as_ptr(&newer);
+        let moves = served.is_leaving() || self.settled.follow_reload && !is_declined;
+        moves.then_some(newer)
+    }
+
+    /// Whether the next frame may be offered to the lanes where the session sits.
+    fn is_up_to_date(&self) -> bool {
+        self.seat.is_taken() && !self.seat.served().is_leaving() && self.next_model().is_none()
+    }
+
+    /// Between two frames: moves to the model that is served now, where the session follows reloads or its own one ends. Frames
+    /// that wait are run by the lanes that they came for.
+    async fn keep_up(&mut self) -> Result<(), Stop> {
+        while !self.is_up_to_date() {
+            let is_leaving = self.seat.served().is_leaving();
+            match self.next_model() {
+                // A reload that failed: the old model stays.
+                None if !is_leaving => self.seat.come_back(&self.cell, self.settled.priority),
+                Some(newer) if self.cell.all_started() => self.move_to(newer, is_leaving).await?,
+                _ => self.disturbed(self.cell.next_deadline()).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn move_to(&mut self, newer: Arc<Served>, must: bool) -> Result<(), Stop> {
+        let pool = newer.pool();
+        match self.settled.onto(pool.model(), &self.shared.limits) {
+            Ok(settled) => {
+                self.settled = settled;
+                convert::reopened(&mut self.opened, pool.model(), pool.description());
+                self.seat = Seat::take(newer, &self.cell, self.settled.priority);
+                self.announce("reload").await
+            }
+            Err(refusal) if must => Err(Stop::Refused(Status::invalid_argument(format!(
+                "the model was replaced, and the session's options do not fit the new one: {refusal}"
+            )))),
+            Err(refusal) => {
+                self.declined = Arc::downgrade(&newer);
+                let why = format!("not reloaded, the session keeps its model: {refusal}");
+                self.announce(&why).await
+            }
+        }
     }
 
     /// Takes a frame; also while the daemon drains it is answered.
@@ -215,47 +302,95 @@ impl Reader {
             received_at: SystemTime::now(),
             unpack: Duration::ZERO,
         };
+        let understood = self.understand(&mut message, &mut answer).await;
         let Understood {
-            frame,
-            params,
+            mut frame,
+            thresholds,
             deadline,
-        } = match self.understand(&mut message, &mut answer).await {
+        } = match understood {
             Ok(understood) => understood,
             Err(failed) => {
+                self.cell.account.arrived(None, arrived);
                 return self
                     .refuse(id, arrived, convert::failed(answer, failed))
                     .await;
             }
         };
         let series = frame.metadata().series();
-        // In this order: what holds a share of the budget runs, so every share comes back.
-        self.wait_for(|session| session.has_room(Some(&series)))
-            .await?;
-        let admitted = self.admit(frame.data().len()).await?;
+        self.cell.account.arrived(Some(series.clone()), arrived);
         let deadline = deadline.and_then(|patience| arrived.checked_add(patience));
-        let outputs = self.settled.outputs;
-        let waiting = Box::new(Waiting {
-            frame,
-            params,
-            outputs,
-            answer,
-            admitted,
-        });
-        self.cell.with(|state| {
-            state.session.offer(Offer {
+        loop {
+            let admitted = self.room_for(&frame, &series).await?;
+            answer.revision = self.revision;
+            let params = match self.params_with(thresholds.as_ref()) {
+                Ok(params) => params,
+                Err(failed) => {
+                    drop(admitted);
+                    return self
+                        .refuse(id, arrived, convert::failed(answer, failed))
+                        .await;
+                }
+            };
+            let offer = Offer {
                 id,
-                series,
+                series: series.clone(),
                 arrived,
                 deadline,
-                frame: waiting,
-            });
-        });
-        self.membership.wake();
-        Ok(())
+                frame: Box::new(Waiting {
+                    frame,
+                    params,
+                    outputs: self.settled.outputs,
+                    answer,
+                    admitted,
+                }),
+            };
+            let Err(back) = self.cell.with(|state| state.session.offer(offer)) else {
+                self.seat.wake();
+                return Ok(());
+            };
+            // A lane has started the frame that this one would have replaced. Its share of the budget goes back meanwhile.
+            Waiting { frame, answer, .. } = *back;
+        }
+    }
+
+    /// Waits until the session had room for a frame and the budget has its bytes, with the settings and the model up to date.
+    async fn room_for(
+        &mut self,
+        frame: &Frame,
+        series: &SeriesKey,
+    ) -> Result<OwnedSemaphorePermit, Stop> {
+        loop {
+            self.keep_up().await?;
+            // In this order: what holds a share of the budget runs, so every share comes back.
+            self.wait_for(|session| session.has_room(Some(series)))
+                .await?;
+            let admitted = self.admit(frame.data().len()).await?;
+            // Another model may be served since.
+            if self.is_up_to_date() {
+                return Ok(admitted);
+            }
+        }
+    }
+
+    /// The session's parameters, with a frame's own thresholds over them. `Err`: what its reply says.
+    fn params_with(&self, over: Option<&pb::Thresholds>) -> Result<Arc<Params>, pb::Failed> {
+        let Some(over) = over else {
+            return Ok(Arc::clone(&self.params));
+        };
+        let thresholds = self.settled.thresholds_with(over);
+        Ok(Arc::new(Params {
+            thresholds: thresholds.map_err(|refusal| convert::failure_of(&refusal))?,
+            normalization: self.params.normalization,
+        }))
     }
 
     /// A frame that fails by itself: its reply takes its turn.
-    async fn refuse(&self, id: u64, arrived: Instant, reply: pb::FrameReply) -> Result<(), Stop> {
+    async fn refuse(
+        &mut self,
+        id: u64,
+        arrived: Instant,
+        reply: pb::FrameReply,
+    ) -> Result<(), Stop> {
         self.wait_for(|session| session.has_room(None)).await?;
         let pending = Pending {
             reply: Reply::Frame(reply),
@@ -278,16 +413,9 @@ impl Reader {
         if self.cell.is_in_flight(answer.id) {
             return Err(convert::duplicate_id(answer.id));
         }
-        let params = match &incoming.thresholds {
-            None => Arc::clone(&self.params),
-            Some(over) => Arc::new(Params {
-                thresholds: self
-                    .settled
-                    .thresholds_with(over)
-                    .map_err(|refusal| convert::failure_of(&refusal))?,
-                normalization: self.params.normalization,
-            }),
-        };
+        // Looked at first, so that nothing waits for a frame that cannot be segmented.
+        self.params_with(incoming.thresholds.as_ref())?;
+        let thresholds = incoming.thresholds.clone();
         let deadline = incoming.deadline;
         let limits = self.shared.limits.frame();
         let frame = match incoming.is_encoded() {
@@ -301,14 +429,17 @@ impl Reader {
         };
         Ok(Understood {
             frame,
-            params,
+            thresholds,
             deadline,
         })
     }
 
     /// Takes a frame's bytes out of the budget; waits while others hold them.
-    async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Stop> {
+    async fn admit(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, Stop> {
         let budget = Arc::clone(&self.shared.budget.0);
+        if budget.available_permits() < Budget::units(bytes) as usize {
+            self.shared.metrics.refuse(Bound::FramesInFlightBytes);
+        }
         let mut admitted = std::pin::pin!(budget.acquire_many_owned(Budget::units(bytes)));
         loop {
             tokio::select! {
@@ -321,13 +452,15 @@ impl Reader {
 
     /// After the end: what the client goes on sending is thrown away until the last reply has left, for a connection that is
     /// closed over unread bytes loses what was sent on it. Deadlines still drop what waits.
-    async fn discard<S>(&self, mut requests: S)
+    async fn discard<S>(&mut self, mut requests: S)
     where
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Unpin,
     {
         let mut is_open = true;
         while !self.cell.is_gone() {
+            self.step_aside();
             tokio::select! {
+                _ = self.models.changed() => {}
                 message = requests.next(), if is_open => is_open = matches!(message, Some(Ok(_))),
                 () = self.cell.changed.notified() => {}
                 () = until(self.cell.next_deadline()) => self.cell.expire(),
@@ -339,7 +472,8 @@ impl Reader {
 /// A frame and what to do with it.
 struct Understood {
     frame: Frame,
-    params: Arc<Params>,
+    /// Its own.
+    thresholds: Option<pb::Thresholds>,
     deadline: Option<Duration>,
 }
 
