@@ -14,7 +14,7 @@ use tokio::{runtime::Builder, task::JoinSet};
 
 use super::{
     choices::{Choices, EngineFlags},
-    client::{Fate, ServerUrl, Session},
+    client::{CredentialFlags, Fate, ServerUrl, Session},
     daemon::Daemon,
     latency::{Latencies, Row, table},
     synthetic::{FrameShape, cells},
@@ -28,9 +28,11 @@ use crate::{
 /// Measure latency and throughput under load
 #[derive(Args, Debug)]
 pub(super) struct Bench {
-    /// tcp://HOST:PORT, http://HOST:PORT or unix:///PATH [default: a daemon in this process]
+    /// tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH [default: a daemon in this process]
     #[arg(long, value_name = "URL")]
     server: Option<ServerUrl>,
+    #[command(flatten)]
+    credentials: CredentialFlags,
     /// Size and pixel format of the frames
     #[arg(long, value_name = "WxH:FORMAT", default_value = "1024x1024:Mono16")]
     frame: FrameShape,
@@ -117,17 +119,21 @@ impl Bench {
             lanes: self.lanes,
             ..self.engine.in_process()
         };
-        let settings = Settings::load(None, &overrides)?;
+        let mut settings = Settings::load(None, &overrides)?;
+        // All of them are ours.
+        let sessions = &mut settings.auth.infer.sessions;
+        *sessions = (*sessions).max(self.sessions as usize);
         telemetry::start(&settings.log)?;
         Daemon::start(settings)
     }
 
     async fn measure(&self, url: &ServerUrl) -> Result<Report> {
         let frame = cells(&self.frame, &FrameLimits::default())?;
+        let credentials = self.credentials.read()?;
         let mut sessions = Vec::new();
         for _ in 0..self.sessions {
-            let mut session =
-                Session::open(url, None, Some(self.window), &Choices::default()).await?;
+            let (window, choices) = (Some(self.window), Choices::default());
+            let mut session = Session::open(url, &credentials, None, window, &choices).await?;
             ensure!(
                 session.window() >= self.window as usize,
                 "--window {}: the server grants {} frames in flight",

@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use super::{
     cells::CellTable,
     choices::{Choices, EngineFlags},
-    client::{ServerUrl, Session},
+    client::{Credentials, ServerUrl, Session},
     daemon::Daemon,
     latency::{Latencies, table},
     output::Products,
@@ -87,7 +87,14 @@ impl Run<'_> {
         files: &[PathBuf],
         frames: &[Frame],
     ) -> Result<Provenance> {
-        let mut session = Session::open(url, None, None, &Choices::default()).await?;
+        let mut session = Session::open(
+            url,
+            &Credentials::default(),
+            None,
+            None,
+            &Choices::default(),
+        )
+        .await?;
         let provenance = session.provenance().clone();
         println!("cellsegd {} at {url}", env!("CARGO_PKG_VERSION"));
         println!(
@@ -181,7 +188,10 @@ impl Run<'_> {
     }
 }
 
-/// Where the frames may be: where the user says, else in the repository, else beside the program.
+/// Where the package puts them.
+const PACKAGED: &str = "/usr/share/cellsegd/demo";
+
+/// Where the frames may be: where the user says, else in the repository, beside the program, or where the package puts them.
 fn folders() -> Vec<PathBuf> {
     if let Some(folder) = env::var_os("CELLSEGD_DEMO") {
         return vec![folder.into()];
@@ -189,7 +199,7 @@ fn folders() -> Vec<PathBuf> {
     let beside = env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.join("demo")));
-    [Some(PathBuf::from("demo")), beside]
+    [Some("demo".into()), beside, Some(PACKAGED.into())]
         .into_iter()
         .flatten()
         .collect()

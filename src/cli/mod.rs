@@ -1,9 +1,5 @@
 //! The program: subcommands, words for people, exit codes. The only place with `anyhow`.
-
-#![expect(
-    clippy::print_stderr,
-    reason = "a command's answer goes to stdout, its complaints to stderr"
-)]
+//! A command's answer goes to stdout, its complaints to stderr.
 
 /// As the standard library's, but for a reader that is gone (`| head`), which is no reason to panic.
 macro_rules! print {
@@ -16,6 +12,13 @@ macro_rules! print {
 macro_rules! println {
     () => { print!("\n") };
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
+/// As the standard library's, but for a stderr that cannot be written to (a full disk): the exit code still says it.
+macro_rules! eprintln {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
+    }};
 }
 
 mod bench;
@@ -32,24 +35,28 @@ mod latency;
 mod models;
 mod output;
 mod overlay;
+mod pair;
 mod progress;
 mod record;
+mod reload;
 mod segment;
 mod segmenter;
 mod serve;
 mod synthetic;
 #[cfg(test)]
 mod testing;
+mod worst_case;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     backend::{LaneError, cpu::BackendError, cuda::GpuError},
     config::SettingsError,
     model::ModelError,
     params::ParamError,
+    systemd::HandedError,
 };
 
 /// `EX_TEMPFAIL`: the device broke; started again, all may be well.
@@ -72,11 +79,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Status(client::ShowStatus),
     Segment(segment::Segment),
     Demo(demo::Demo),
     Bench(bench::Bench),
     Models(models::Models),
+    Reload(reload::Reload),
     Doctor(doctor::Doctor),
+    Pair(pair::Pair),
     Engine(engine::Engine),
 }
 
@@ -85,16 +95,24 @@ enum Command {
 #[error("{0}")]
 struct UsageError(String);
 
+/// The command line as clap knows it: man pages and completions are made of it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Status(status) => status.run(),
         Command::Segment(segment) => segment.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Models(models) => models.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Engine(engine) => engine.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Pair(pair) => pair.run(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -112,7 +130,8 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     let settings = error.is::<SettingsError>()
         || error.is::<ModelError>()
         || error.is::<BackendError>()
-        || error.is::<GpuError>();
+        || error.is::<GpuError>()
+        || error.is::<HandedError>();
     match settings {
         true => ExitCode::from(EXIT_SETTINGS),
         false => ExitCode::FAILURE,
@@ -121,12 +140,10 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Args;
 
-use super::{choices::EngineFlags, daemon};
+use super::{EXIT_SETTINGS, choices::EngineFlags, daemon};
 use crate::{
     backend::Backend,
     config::Settings,
@@ -32,14 +32,44 @@ impl Models {
         overrides.models = self.models;
         let settings = Settings::load(self.config.as_deref(), &overrides)?;
         telemetry::start(&settings.log)?;
-        for (i, backend) in daemon::backends(&settings)?.iter().enumerate() {
+        let mut is_good = true;
+        for (i, tried) in daemon::each(&settings)?.into_iter().enumerate() {
+            let daemon::Tried { named, loaded } = tried;
             if i > 0 {
                 println!();
             }
-            print!("{}", describe(&**backend));
+            let file = match &named.path {
+                Some(path) => path.display().to_string(),
+                None => "comes with cellsegd".to_owned(),
+            };
+            match loaded {
+                Ok(backend) => {
+                    println!("{}", backend.model().name);
+                    let degraded = backend.description().degraded.clone();
+                    line("file", &file);
+                    line(
+                        "state",
+                        &degraded.map_or("ready".to_owned(), |why| format!("degraded: {why}")),
+                    );
+                    print!("{}", describe(&*backend));
+                }
+                Err(error) => {
+                    is_good = false;
+                    println!("{}", named.name);
+                    line("file", &file);
+                    line("state", &format!("cannot be used: {error:#}"));
+                }
+            }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(match is_good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(EXIT_SETTINGS),
+        })
     }
+}
+
+fn line(name: &str, value: &str) {
+    println!("  {name:<12}{value}");
 }
 
 fn describe(backend: &dyn Backend) -> String {
@@ -80,7 +110,7 @@ fn describe(backend: &dyn Backend) -> String {
         ),
     ];
     let lines = lines.map(|(name, value)| format!("  {name:<12}{value}\n"));
-    format!("{}\n{}", model.name, lines.concat())
+    lines.concat()
 }
 
 fn numbered(classes: &[String]) -> String {

@@ -14,7 +14,7 @@ use clap::Args;
 use super::{
     UsageError,
     choices::{Choices, EngineFlags},
-    client::ServerUrl,
+    client::{CredentialFlags, ServerUrl},
     output::Products,
     progress::Progress,
     record::{FileFate, FileRecord, FileSummary, Record},
@@ -31,9 +31,11 @@ pub(super) struct Segment {
     /// Folder for what is written
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// tcp://HOST:PORT, http://HOST:PORT or unix:///PATH [default: a lane in this process]
+    /// tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH [default: a lane in this process]
     #[arg(long, value_name = "URL")]
     server: Option<ServerUrl>,
+    #[command(flatten)]
+    credentials: CredentialFlags,
     /// ONNX file or TensorRT engine [default: the bundled one]; with --server: the name of one of its models
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -73,6 +75,7 @@ impl Segment {
         let started = SystemTime::now();
         let segmenter = Segmenter::open(
             self.server.as_ref(),
+            &self.credentials.read()?,
             self.model,
             &self.engine,
             &self.choices,

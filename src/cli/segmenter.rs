@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     choices::{Choices, EngineFlags},
-    client::{ServerUrl, Session},
+    client::{Credentials, ServerUrl, Session},
     lane::LocalLane,
     record::Provenance,
 };
@@ -53,6 +53,7 @@ impl Segmenter {
     /// `model` is an ONNX file.
     pub(super) fn open(
         url: Option<&ServerUrl>,
+        credentials: &Credentials,
         model: Option<PathBuf>,
         engine: &EngineFlags,
         choices: &Choices,
@@ -66,7 +67,13 @@ impl Segmenter {
             .enable_all()
             .build()?;
         let model = model.map(|name| name.display().to_string());
-        let session = runtime.block_on(Session::open(url, model.as_deref(), None, choices))?;
+        let session = runtime.block_on(Session::open(
+            url,
+            credentials,
+            model.as_deref(),
+            None,
+            choices,
+        ))?;
         Ok(Segmenter::Server(Box::new(Remote {
             session,
             runtime,

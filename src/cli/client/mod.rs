@@ -1,18 +1,22 @@
 //! A session with a server: frames out, replies back, in our own types. What a stock gRPC client does, with the transport set
 //! up for camera frames.
 
+mod connect;
+mod reload;
 mod reply;
 mod request;
+mod status;
 mod url;
 
+pub(super) use connect::{ConnectFlags, CredentialFlags, Credentials, LOCAL_SOCKET, connect};
+pub(super) use reload::{Reloaded, reload};
+pub(super) use status::ShowStatus;
 pub(super) use url::ServerUrl;
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use super::{choices::Choices, latency::StagesUs, record::Provenance, segmenter::Outcome};
 use crate::{
@@ -51,25 +55,17 @@ impl Session {
     /// unless `window` asks for one.
     pub(super) async fn open(
         url: &ServerUrl,
+        credentials: &Credentials,
         model: Option<&str>,
         window: Option<u32>,
         choices: &Choices,
     ) -> Result<Session> {
-        let channel: Channel = url
-            .endpoint()
-            .connect_timeout(Duration::from_secs(10))
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .connect()
-            .await
-            .with_context(|| {
-                format!("no server answers at {url}: start one with 'cellsegd serve'")
-            })?;
+        let connection = connect(url, credentials).await?;
         let options = request::session_options(model, window, choices);
         // A server that sends no headers before it has read a message must find one.
         let (requests, queue) = mpsc::channel(1);
         requests.try_send(message(stream_request::Request::Open(options)))?;
-        let mut replies = SegmenterClient::new(channel)
+        let mut replies = SegmenterClient::new(connection)
             .max_decoding_message_size(MAX_REPLY_BYTES)
             .stream(ReceiverStream::new(queue))
             .await

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use tonic::transport::Endpoint;
 
-/// `tcp://HOST:PORT`, `http://HOST:PORT` or `unix:///PATH`, as a person wrote it.
+/// `tcp://HOST:PORT`, `tls://HOST:PORT` or `unix:///PATH`, as a person wrote it; `http://` and `https://` mean the first two.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct ServerUrl {
     text: String,
@@ -12,6 +12,11 @@ pub(in crate::cli) struct ServerUrl {
 }
 
 impl ServerUrl {
+    /// Whether the server proves who it is.
+    pub(super) fn is_tls(&self) -> bool {
+        self.endpoint.uri().scheme_str() == Some("https")
+    }
+
     /// For tonic.
     pub(super) fn endpoint(&self) -> Endpoint {
         self.endpoint.clone()
@@ -26,6 +31,9 @@ impl FromStr for ServerUrl {
             Some(("tcp" | "http", rest)) => Endpoint::from_shared(format!("http://{rest}"))
                 .ok()
                 .filter(has_port),
+            Some(("tls" | "https", rest)) => Endpoint::from_shared(format!("https://{rest}"))
+                .ok()
+                .filter(has_port),
             Some(("unix", path)) if path.len() > 1 && path.starts_with('/') => {
                 Endpoint::from_shared(text.to_owned()).ok()
             }
@@ -36,7 +44,7 @@ impl FromStr for ServerUrl {
                 text: text.to_owned(),
                 endpoint,
             }),
-            None => Err("must be tcp://HOST:PORT, http://HOST:PORT or unix:///PATH".to_owned()),
+            None => Err("must be tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH".to_owned()),
         }
     }
 }
@@ -61,6 +69,8 @@ mod tests {
             "tcp://127.0.0.1:50051",
             "tcp://[::1]:50051",
             "http://scope-2:50051",
+            "tls://scope-2:50051",
+            "https://[::1]:50051",
             "unix:///run/cellsegd.sock",
         ] {
             assert_eq!(
@@ -80,7 +90,7 @@ mod tests {
             "tcp://scope-2",
             "unix://x",
             "unix:///",
-            "https://scope-2:50051",
+            "tls://scope-2",
             "tcp://a b:1",
         ] {
             let error = text.parse::<ServerUrl>().expect_err(text);

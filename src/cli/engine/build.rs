@@ -6,17 +6,25 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{On, batch::Batch, manifest, megabytes, output::Output, progress::BuildProgress};
+use super::{
+    On,
+    batch::Batch,
+    folder::{self, Folder},
+    manifest, megabytes,
+    output::Output,
+    progress::BuildProgress,
+};
 use crate::{
     backend::cuda::{
         trt::{BuildOptions, timing_cache},
         workbench::Workbench,
     },
     cli::UsageError,
-    model::{self, BuiltFor, ModelFile},
+    config::Settings,
+    model::{self, BuiltFor, EngineFile, ModelFile, Trust},
 };
 
 /// Build an engine for this machine's GPU from an ONNX file
@@ -28,6 +36,9 @@ pub(super) struct Build {
     /// Where it goes [default: MODEL.engine]; its manifest goes beside it
     #[arg(short, long, value_name = "FILE.engine")]
     output: Option<PathBuf>,
+    /// Put it where the daemon's models lie (models_dir of its settings), with the ONNX file, and let a running daemon load it
+    #[arg(long, conflicts_with = "output")]
+    install: bool,
     /// Half precision: about twice as fast
     #[arg(long)]
     fp16: bool,
@@ -55,14 +66,62 @@ pub(super) struct Build {
 
 impl Build {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let settings = self.on.settings()?;
+        if !self.install {
+            let settings = Settings {
+                gpu: self.on.settings()?,
+                ..Settings::default()
+            };
+            self.make(&settings, None)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let settings = self.on.daemon_settings()?;
+        let folder = Folder::of(&settings)?;
+        let engine = self.make(&settings, Some(&folder))?;
+        folder::serve(&[engine], &settings)
+    }
+
+    /// As `file` was built, in its place.
+    pub(super) fn again(file: &EngineFile, built: &BuiltFor, on: &On) -> Result<Self> {
+        let batch = built.batch.as_deref().map(str::parse::<Batch>);
+        let model = match (file.onnx(), built.onnx.as_deref()) {
+            (Some(onnx), _) => Some(onnx),
+            (None, None) => None,
+            (None, Some(onnx)) => bail!("{onnx}, which it was built from, is not there"),
+        };
+        Ok(Build {
+            model,
+            output: Some(file.path().to_owned()),
+            install: false,
+            fp16: built.precision == "fp16",
+            int8: false,
+            batch: batch.transpose().map_err(anyhow::Error::msg)?,
+            profiles: built.profiles.unwrap_or(1),
+            workspace: None,
+            version_compatible: built.version_compatible,
+            timing_cache: None,
+            on: on.clone(),
+        })
+    }
+
+    /// `folder`: of the daemon's models, where it goes there. Returns the engine's path.
+    pub(super) fn make(&self, settings: &Settings, folder: Option<&Folder>) -> Result<PathBuf> {
         let model = match &self.model {
-            Some(path) => model::load_to_build(path)?,
+            Some(path) => model::load_to_build(path, &Trust::new(&settings.trust))?,
             None => model::bundled()?,
         };
         let shapes = Batch::shapes(self.batch, &model)?;
-        let output = Output::new(self.output(&model), self.model.as_deref())?;
-        let bench = Workbench::open(&settings, None)?;
+        let engine = match folder.filter(|_| self.install) {
+            Some(folder) => folder
+                .path()
+                .join(self.default_output(&model).file_name().unwrap_or_default()),
+            None => self
+                .output
+                .clone()
+                .unwrap_or_else(|| self.default_output(&model)),
+        };
+        let owner = folder.map(Folder::owner);
+        let output = Output::new(engine, self.model.as_deref(), owner)?;
+        let bench = Workbench::open(&settings.gpu, None)?;
         let quantized = model.operators.contains("QuantizeLinear");
         self.check(&model, quantized, &bench)?;
         bench
@@ -102,7 +161,13 @@ impl Build {
         progress.finish();
         let built = built.with_context(|| self.what())?;
         let plan = built.plan()?;
-        let built_for = self.built_for(&model, quantized, &bench, output.engine());
+        let onnx = match (&self.model, folder.filter(|_| self.install)) {
+            // Beside the engine, so that the CPU can run it instead.
+            (Some(onnx), Some(folder)) => Some(folder.copy(onnx)?),
+            (onnx, _) => onnx.clone(),
+        };
+        let onnx = onnx.as_deref().map(|onnx| seen_from(output.engine(), onnx));
+        let built_for = self.built_for(&model, quantized, &bench, onnx);
         let text = manifest::text(&model, &model::sha256_of(plan), &built_for)?;
         output.write(plan, &text)?;
         // Read back as the daemon will, so that what is told is what is there.
@@ -120,7 +185,7 @@ impl Build {
                 "nothing says what the classes are called, so they are numbered: write classes = [...] into the manifest"
             );
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(output.engine().to_owned())
     }
 
     fn what(&self) -> String {
@@ -131,12 +196,11 @@ impl Build {
     }
 
     /// Beside the ONNX file; the bundled model has no place of its own.
-    fn output(&self, model: &ModelFile) -> PathBuf {
-        let default = || match &self.model {
+    fn default_output(&self, model: &ModelFile) -> PathBuf {
+        match &self.model {
             Some(path) => path.with_extension("engine"),
             None => PathBuf::from(format!("{}.engine", model.spec.name)),
-        };
-        self.output.clone().unwrap_or_else(default)
+        }
     }
 
     fn check(
@@ -181,7 +245,7 @@ impl Build {
         model: &ModelFile,
         quantized: bool,
         bench: &Workbench,
-        engine: &Path,
+        onnx: Option<String>,
     ) -> BuiltFor {
         let fp16 = self.fp16 && !bench.strongly_typed() || model.half_weights;
         let device = bench.device().filter(|_| !bench.compiles_at_load());
@@ -199,7 +263,7 @@ impl Build {
             }
             .to_owned(),
             version_compatible: self.version_compatible,
-            onnx: self.model.as_deref().map(|onnx| seen_from(engine, onnx)),
+            onnx,
             batch: self.batch.map(|batch| batch.to_string()),
             profiles: (self.profiles > 1).then_some(self.profiles),
             head: Some(model.spec.head.name().to_owned()),

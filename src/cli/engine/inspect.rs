@@ -72,6 +72,12 @@ impl Inspect {
     }
 }
 
+/// Whether this machine can run an engine: `Err` says why not.
+pub(super) fn check(file: &EngineFile, settings: &GpuSettings) -> Result<()> {
+    let (_, tensors) = tensors(file, settings)?;
+    understood(file, &tensors).map(drop)
+}
+
 /// All that a daemon would ask of them, but for the memory that its lanes need.
 fn understood(file: &EngineFile, tensors: &[TensorInfo]) -> Result<ModelSpec> {
     let shapes = shapes(tensors);

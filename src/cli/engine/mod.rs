@@ -2,12 +2,17 @@
 
 mod batch;
 mod build;
+mod folder;
 mod inspect;
 mod manifest;
 mod output;
 mod progress;
+mod rebuild;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -24,6 +29,7 @@ pub(super) struct Engine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::Build),
+    Rebuild(rebuild::Rebuild),
     Inspect(inspect::Inspect),
 }
 
@@ -45,28 +51,42 @@ impl Engine {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Build(build) => build.run(),
+            Command::Rebuild(rebuild) => rebuild.run(),
             Command::Inspect(inspect) => inspect.run(),
         }
     }
 }
 
+/// Where the package puts the daemon's settings.
+const PACKAGED_SETTINGS: &str = "/etc/cellsegd/cellsegd.toml";
+
 impl On {
-    /// Starts the log, too.
+    /// `[gpu]`. Starts the log, too.
     fn settings(&self) -> Result<GpuSettings> {
+        Ok(self.load(self.config.as_deref())?.gpu)
+    }
+
+    /// All of those that the daemon has: the package's, where no others are named. Starts the log, too.
+    fn daemon_settings(&self) -> Result<Settings> {
+        let packaged = Path::new(PACKAGED_SETTINGS);
+        let packaged = packaged.exists().then_some(packaged);
+        self.load(self.config.as_deref().or(packaged))
+    }
+
+    fn load(&self, config: Option<&Path>) -> Result<Settings> {
         let overrides = Overrides {
             quiet: true,
             ..Overrides::default()
         };
-        let settings = Settings::load(self.config.as_deref(), &overrides)?;
+        let mut settings = Settings::load(config, &overrides)?;
         crate::telemetry::start(&settings.log)?;
-        let mut gpu = settings.gpu;
         if let Some(device) = &self.device {
-            gpu.device = device.clone();
+            settings.gpu.device = device.clone();
         }
         if let Some(path) = &self.tensorrt {
-            gpu.tensorrt = Some(path.clone());
+            settings.gpu.tensorrt = Some(path.clone());
         }
-        Ok(gpu)
+        Ok(settings)
     }
 }
 

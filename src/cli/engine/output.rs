@@ -1,8 +1,9 @@
 //! Where an engine and its manifest go. Told before the build, which takes minutes; written together after it.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     process,
 };
@@ -18,19 +19,34 @@ use crate::{
 pub(super) struct Output {
     engine: PathBuf,
     manifest: PathBuf,
+    owner: Option<Owner>,
+}
+
+/// Whose a file becomes, readable by all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 impl Output {
-    /// `onnx`: what the engine is built from; None: the bundled model.
-    pub(super) fn new(engine: PathBuf, onnx: Option<&Path>) -> Result<Self> {
+    /// `onnx`: what the engine is built from; None: the bundled model. `owner`: None for whoever runs this.
+    pub(super) fn new(engine: PathBuf, onnx: Option<&Path>, owner: Option<Owner>) -> Result<Self> {
         let output = Output {
             manifest: beside(&engine, "toml"),
             engine,
+            owner,
         };
         output.check(onnx)?;
         for path in [&output.engine, &output.manifest] {
-            let written = Unfinished::new(path, b"");
-            written.with_context(|| format!("cannot write {}", path.display()))?;
+            let written = Unfinished::new(path, b"", owner);
+            written.with_context(|| match owner {
+                None => format!("cannot write {}", path.display()),
+                Some(Owner { uid, gid }) => format!(
+                    "cannot write {} as a file of its folder's owner ({uid}:{gid}): run this as that user, or as root",
+                    path.display()
+                ),
+            })?;
         }
         Ok(output)
     }
@@ -46,16 +62,18 @@ impl Output {
     /// Neither file changes before both are on the disk.
     pub(super) fn write(&self, engine: &[u8], manifest: &str) -> Result<()> {
         let cannot = |path: &Path| format!("cannot write {}", path.display());
-        let new_engine =
-            Unfinished::new(&self.engine, engine).with_context(|| cannot(&self.engine))?;
-        let new_manifest = Unfinished::new(&self.manifest, manifest.as_bytes())
+        let new_engine = Unfinished::new(&self.engine, engine, self.owner)
+            .with_context(|| cannot(&self.engine))?;
+        let new_manifest = Unfinished::new(&self.manifest, manifest.as_bytes(), self.owner)
             .with_context(|| cannot(&self.manifest))?;
         new_engine
             .finish(&self.engine)
             .with_context(|| cannot(&self.engine))?;
         new_manifest
             .finish(&self.manifest)
-            .with_context(|| cannot(&self.manifest))
+            .with_context(|| cannot(&self.manifest))?;
+        // It is of the engine before, and a wrong signature is worse than none.
+        remove_signature(&self.engine)
     }
 
     fn check(&self, onnx: Option<&Path>) -> Result<()> {
@@ -91,10 +109,10 @@ impl Output {
 }
 
 /// A file under a name of its own until it is whole: a daemon that starts meanwhile sees the old one or the new one.
-struct Unfinished(PathBuf);
+pub(super) struct Unfinished(PathBuf);
 
 impl Unfinished {
-    fn new(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+    pub(super) fn new(path: &Path, bytes: &[u8], owner: Option<Owner>) -> io::Result<Self> {
         let unfinished = Unfinished(beside(path, &format!("{}.tmp", process::id())));
         // What an earlier process of that number left.
         let _ = fs::remove_file(&unfinished.0);
@@ -103,11 +121,19 @@ impl Unfinished {
             .create_new(true)
             .open(&unfinished.0)?;
         file.write_all(bytes)?;
+        if let Some(owner) = owner {
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            let about = file.metadata()?;
+            // Only root may give a file away, and nobody has to who owns it already.
+            if (about.uid(), about.gid()) != (owner.uid, owner.gid) {
+                fchown(&file, Some(owner.uid), Some(owner.gid))?;
+            }
+        }
         file.sync_all()?;
         Ok(unfinished)
     }
 
-    fn finish(self, path: &Path) -> io::Result<()> {
+    pub(super) fn finish(self, path: &Path) -> io::Result<()> {
         fs::rename(&self.0, path)
     }
 }
@@ -116,6 +142,25 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         // Gone where it was renamed.
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// `cells.engine.minisig` for `cells.engine`.
+pub(super) fn signature(path: &Path) -> PathBuf {
+    beside(path, "minisig")
+}
+
+/// Of the file that had the name before, where it had one.
+pub(super) fn remove_signature(path: &Path) -> Result<()> {
+    let signature = signature(path);
+    match fs::remove_file(&signature) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(|| {
+            format!(
+                "cannot remove {}, which is of the file before",
+                signature.display()
+            )
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -170,7 +215,7 @@ mod tests {
             ("full.engine", Some("not a regular file")),
             ("absent/new.engine", Some("cannot write")),
         ] {
-            let said = Output::new(path(name), Some(&onnx)).err();
+            let said = Output::new(path(name), Some(&onnx), None).err();
             let said = said.map(|error| format!("{error:#}"));
             let right = match (&said, words) {
                 (None, None) => true,

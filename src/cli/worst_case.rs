@@ -1,0 +1,46 @@
+//! The most that clients can make the daemon hold: for `serve --check`.
+
+use crate::{config::Settings, server::SMALL_MESSAGE};
+
+/// Lines for a person, beside the models and the engine's own buffers.
+pub(super) fn worst_case(settings: &Settings) -> String {
+    let limits = &settings.limits;
+    let sessions = limits.sessions as u64;
+    let streams = limits.connections as u64 * u64::from(limits.streams_per_connection);
+    let parts = [
+        (
+            // A stream's window is two frames; a third is being taken out of it.
+            format!("receiving: {sessions} sessions x 3 frames"),
+            sessions * 3 * limits.max_frame_bytes,
+        ),
+        (
+            format!("receiving: {sessions} frames without a session x 3"),
+            sessions * 3 * limits.max_frame_bytes,
+        ),
+        (
+            format!(
+                "receiving: {streams} small calls of {} connections",
+                limits.connections
+            ),
+            streams * SMALL_MESSAGE as u64,
+        ),
+        (
+            "frames admitted and not yet segmented".to_owned(),
+            limits.frames_in_flight_bytes,
+        ),
+        (
+            format!("answers not read: {sessions} sessions, beside frames in flight"),
+            sessions.saturating_mul(limits.unread_answers_bytes),
+        ),
+    ];
+    let all = parts
+        .iter()
+        .fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
+    let line = |what: &str, bytes: u64| format!("# {what:<60}{:>9} MiB\n", bytes.div_ceil(1 << 20));
+    let mut text =
+        "# Worst case, every client sending its largest frames and reading nothing:\n".to_owned();
+    for (what, bytes) in &parts {
+        text += &line(what, *bytes);
+    }
+    text + &line("in all, beside models and engine", all)
+}
