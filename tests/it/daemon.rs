@@ -14,7 +14,7 @@ use cellsegd::{
     frame::Frame,
     params::Params,
     pool::LanePool,
-    server::{self, Ended, Server},
+    server::{self, Control, Ended, Loader, Server},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -23,6 +23,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Daemon {
     pub(crate) address: String,
+    /// Where HTTP is answered.
+    pub(crate) http: std::net::SocketAddr,
+    pub(crate) control: Control,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Ended>,
 }
@@ -30,15 +33,34 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Serves on a free port until stopped or dropped.
     pub(crate) fn start(settings: Settings, backend: FakeBackend, lanes: usize) -> Self {
+        let pool = LanePool::start_with(Arc::new(backend), lanes, settings.hung_after()).unwrap();
+        Self::serve(settings, |settings| Server::new(settings, vec![pool]))
+    }
+
+    /// The same with models that `loader` exchanges for others.
+    pub(crate) fn reloading(
+        settings: Settings,
+        pools: Vec<LanePool>,
+        loader: Arc<dyn Loader>,
+    ) -> Self {
+        Self::serve(settings, |settings| {
+            Server::new(settings, pools).reloading(loader)
+        })
+    }
+
+    fn serve(settings: Settings, server: impl FnOnce(&Settings) -> Server) -> Self {
         let settings = Settings {
             listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+            http: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
             ..settings
         };
-        let pool = LanePool::start(Arc::new(backend), lanes).unwrap();
         let listeners = server::bind(&settings.listen).unwrap();
         let address = listeners[0].address().replace("tcp://", "http://");
+        let http_listeners = server::bind(&settings.http).unwrap();
+        let http = http_listeners[0].address().replace("tcp://", "");
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::new(&settings, vec![pool]);
+        let server = server(&settings).with_http(http_listeners);
+        let control = server.control();
         let ended = tokio::spawn(async move {
             let stopped = async {
                 // Dropped by the test: stop too.
@@ -48,6 +70,8 @@ impl Daemon {
         });
         Daemon {
             address,
+            http: http.parse().unwrap(),
+            control,
             stop: Some(stop),
             ended,
         }

@@ -1,11 +1,15 @@
 //! Order, windows, drops: what happens to a frame between its sending and its one reply.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cellsegd::{
-    config::Settings,
-    proto::{self as pb, stream_request::Request},
+    config::{LimitSettings, Settings},
+    pool::LanePool,
+    proto::{self as pb, stream_reply::Reply, stream_request::Request},
+    server::Server,
 };
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 
 use crate::{
     client::{Session, frame, outcome},
@@ -328,4 +332,82 @@ async fn a_stalled_session_does_not_hold_up_another_on_the_same_connection() {
         assert_eq!(other.frame_reply().await.id, id);
     }
     flood.abort();
+}
+
+/// A frame that would replace another waits for the byte budget, and meanwhile a lane starts the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_gone_when_the_budget_has_come_is_waited_for_again() {
+    let sized = |id, side: u32, position: &str| {
+        let pixels = pb::RawPixels {
+            format: pb::PixelFormat::Mono8.into(),
+            width: 32,
+            height: side,
+            data: vec![0; 32 * side as usize].into(),
+            ..Default::default()
+        };
+        pb::Frame {
+            pixels: crate::client::raw(id, pixels).pixels,
+            ..in_series(id, position)
+        }
+    };
+    let (gate, backend) = Gate::new();
+    let settings = Settings {
+        limits: LimitSettings {
+            max_frame_bytes: 4096,
+            // Two large frames and a small one.
+            frames_in_flight_bytes: 9 * 1024,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let pool = LanePool::start(Arc::new(backend), 2).unwrap();
+    let server = Server::new(&settings, vec![pool]);
+    let open = |options| {
+        let (requests, queue) = mpsc::channel(8);
+        let open = pb::StreamRequest {
+            request: Some(Request::Open(options)),
+        };
+        requests.try_send(Ok(open)).unwrap();
+        (requests, server.in_process(ReceiverStream::new(queue)))
+    };
+    let send = |requests: &mpsc::Sender<_>, frame| {
+        let request = Some(Request::Frame(frame));
+        requests
+            .try_send(Ok(pb::StreamRequest { request }))
+            .unwrap();
+    };
+
+    let (others, mut other_replies) = open(pb::SessionOptions::default());
+    other_replies.next().await.unwrap().unwrap();
+    send(&others, sized(1, 8, "b"));
+    let small = gate.started().await;
+    let (requests, mut replies) = open(latest(1));
+    replies.next().await.unwrap().unwrap();
+    send(&requests, sized(1, 128, "a"));
+    let first = gate.started().await;
+    send(&requests, sized(2, 128, "a"));
+    send(&requests, sized(3, 128, "a"));
+    let_it_be_read().await;
+    // The budget has room for the small frame only: frame 3 still waits for it, and frame 2 starts.
+    small.answer(0);
+    let second = gate.started().await;
+    // Its bytes come back, but its answer is not read.
+    first.answer(0);
+    let_it_be_read().await;
+    assert!(
+        !gate.has_started_another(),
+        "two frames of a series are in flight"
+    );
+    let ids = async |replies: &mut (dyn Stream<Item = _> + Send + Unpin)| match replies.next().await
+    {
+        Some(Ok(pb::StreamReply {
+            reply: Some(Reply::Frame(frame)),
+        })) => frame.id,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ids(&mut replies).await, 1);
+    let third = gate.started().await;
+    second.answer(0);
+    third.answer(0);
+    assert_eq!([ids(&mut replies).await, ids(&mut replies).await], [2, 3]);
 }

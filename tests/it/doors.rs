@@ -78,7 +78,7 @@ async fn one_frame_without_a_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_are_listed_and_admin_is_not_served_yet() {
+async fn models_are_listed_and_loopback_alone_is_no_admin() {
     let daemon = Daemon::instant();
     let models = connect(&daemon)
         .await
@@ -98,8 +98,8 @@ async fn models_are_listed_and_admin_is_not_served_yet() {
     assert_eq!(
         (refused.code(), refused.message()),
         (
-            Code::Unimplemented,
-            "Admin.Reload is not implemented in this version"
+            Code::PermissionDenied,
+            "/cellseg.v1.Admin/Reload needs the role admin; 127.0.0.1 has the role infer"
         )
     );
 }

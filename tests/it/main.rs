@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod clock;
 mod daemon;
 
 mod bad_frames;
@@ -11,6 +12,10 @@ mod doors;
 mod ends;
 mod gpu;
 mod layers;
+mod operations;
+mod packaged_settings;
+mod reload;
+mod security;
 mod settings_of_a_session;
 mod tree;
 mod trouble;

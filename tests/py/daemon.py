@@ -53,10 +53,10 @@ def free_port() -> int:
 class Daemon:
     """`cellsegd serve` on loopback. As a context manager it is stopped with SIGTERM and must exit with 0."""
 
-    def __init__(self, folder: Path, settings: str = "", unix: bool = False, **extra: str):
+    def __init__(self, folder: Path, settings: str = "", unix: bool = False, also: tuple[str, ...] = (), **extra: str):
         folder.mkdir(parents=True, exist_ok=True)
         self.address = f"127.0.0.1:{free_port()}"
-        listen = [f"tcp://{self.address}"]
+        listen = [f"tcp://{self.address}", *also]
         self.socket = folder / "s"
         if unix:
             listen.append(f"unix://{self.socket}")

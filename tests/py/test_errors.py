@@ -6,8 +6,8 @@ import zlib
 import grpc
 import numpy as np
 import pytest
-from client import TIMEOUT_S, Session, encoded, png, raw, tiny_options
-from contract import pb, rpc
+from client import Session, encoded, png, raw, tiny_options
+from contract import pb
 from daemon import Daemon
 from frames import discs
 
@@ -98,15 +98,6 @@ def test_what_is_said_as_it_is_anyway_is_no_wish(daemon):
     with Session(daemon, options) as session:
         session.segment(raw(discs(64, 64)))
         session.close()
-
-
-def test_admin_is_not_served_yet(daemon):
-    with daemon.channel() as channel:
-        admin = rpc.AdminStub(channel)
-        for call, request in ((admin.Reload, pb.ReloadRequest()), (admin.Status, pb.StatusRequest())):
-            with pytest.raises(grpc.RpcError) as error:
-                call(request, timeout=TIMEOUT_S)
-            assert error.value.code() == CODE.UNIMPLEMENTED
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -114,6 +114,13 @@ CUresult parse(const std::string& text, Loaded& loaded, std::string& complaint) 
     return SUCCESS;
 }
 
+// A kernel that never ends.
+[[noreturn]] void hang() {
+    for (;;) {
+        std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+}
+
 void be_lost(Context* context, long code) { context->sticky = static_cast<CUresult>(code); }
 
 } // namespace
@@ -247,8 +254,12 @@ API CUresult cuLaunchHostFunc(void* handle, void (*function)(void*), void* data)
     }
     long lost = ILLEGAL_ADDRESS;
     const bool loses = strikes("sticky", "frame", &lost);
+    const bool hangs = strikes("hang", "frame");
     Context* context = stream->context;
     stream->push([=] {
+        if (hangs) {
+            hang();
+        }
         if (loses) {
             be_lost(context, lost);
         } else {
@@ -363,12 +374,13 @@ API CUresult cuGraphLaunch(void* handle, void* stream_handle) {
         }
     }
     long code = LAUNCH_OUT_OF_RESOURCES, lost = ILLEGAL_ADDRESS;
-    bool loses = false;
+    bool loses = false, hangs = false;
     if (network) {
         if (strikes("launch", "frame", &code)) {
             return static_cast<CUresult>(code);
         }
         loses = strikes("sticky", "frame", &lost);
+        hangs = strikes("hang", "frame");
     }
     for (const Node& node : graph->nodes) {
         if (node.event) {
@@ -382,6 +394,9 @@ API CUresult cuGraphLaunch(void* handle, void* stream_handle) {
         [=] {
             std::lock_guard<std::mutex> guard(graph->running);
             for (const Node& node : graph->nodes) {
+                if (node.host && hangs) {
+                    hang();
+                }
                 if (node.host && loses) {
                     be_lost(context, lost);
                 }

@@ -223,6 +223,46 @@ async fn a_lost_device_fails_what_is_in_flight_and_ends_the_daemon_with_75() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_hangs_fails_what_is_in_flight_and_ends_the_daemon_with_75() {
+    let Some(machine) = Machine::new(TRT_10) else {
+        return;
+    };
+    // A healthy execution takes a fraction of the patience, also where everything is slow.
+    let machine = machine
+        .with_fault("hang@frame:4")
+        .with("CELLSEGD_HUNG_AFTER_S", "5");
+    let engine = machine.engine(PLAN);
+    let mut served = machine.serve(&["--model", engine.to_str().unwrap()]).await;
+    let (mut session, _) = served.open(Default::default()).await;
+    for (i, frame) in models::frames()[..3].iter().enumerate() {
+        let message = models::message(i as u64 + 1, frame);
+        session.send(Request::Frame(message)).await;
+    }
+    let mut outcomes = Vec::new();
+    let ended = loop {
+        match session.next().await {
+            Ok(Some(Reply::Frame(reply))) => match reply.outcome {
+                Some(Outcome::Failed(failed)) => {
+                    let why = "lane 0 gave no sign of life for 5 s";
+                    assert!(failed.message.contains(why), "{}", failed.message);
+                    outcomes.push(Some(failed.code()));
+                }
+                _ => outcomes.push(None),
+            },
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended well"),
+            Err(status) => break status,
+        }
+    };
+    let lost = Some(Code::DeviceLost);
+    assert_eq!(outcomes, [None, lost, lost], "{}", served.log());
+    assert_eq!(ended.code(), StatusCode::Unavailable, "{ended}");
+    let (status, log) = served.ended();
+    assert_eq!(status.code(), Some(75), "{log}");
+    assert!(log.contains("gave no sign of life"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_gives_no_numbers_finds_no_cells() {
     let Some(machine) = Machine::new(TRT_10) else {
         return;

@@ -6,5 +6,6 @@ mod faults;
 mod machine;
 mod misuse;
 mod models;
+mod operating;
 mod same_cells;
 mod wrong;
