@@ -15,12 +15,18 @@ pub mod telemetry;
 
 // Row 1: plain, exact functions from frame to input and from output to cells: what a GPU has to match.
 pub mod decode;
+pub mod eval;
+pub mod export;
+pub mod growth;
+pub mod measure;
 pub mod preprocess;
+pub mod track;
 
 // Row 2: what runs a frame end to end.
 pub mod backend;
 
 // Row 3: many clients, few lanes.
+pub mod analysis;
 pub mod pool;
 pub mod session;
 

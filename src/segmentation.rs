@@ -1,8 +1,10 @@
 //! The answer to a frame: first as decoded, then as one truth about each cell.
 
-use std::time::Duration;
+use std::{ops::Add, time::Duration};
 
-use crate::{geometry::BoxF, mask::Mask};
+use serde::{Deserialize, Serialize};
+
+use crate::{geometry::BoxF, mask::Mask, params::Span};
 
 /// What a lane answers: instances as the network gives them. Masks may overlap and be in pieces.
 #[derive(Clone, Debug)]
@@ -15,12 +17,16 @@ pub struct RawSegmentation {
     pub instances: Vec<RawInstance>,
     /// What was done to the counts.
     pub normalization: AppliedNormalization,
+    /// The frame's own percentiles, where they were asked for and far enough apart to be shown.
+    pub own_span: Option<Span>,
     /// Candidates or cells were cut at a bound.
     pub truncated: bool,
     /// What somebody should know.
     pub notices: Vec<Notice>,
     /// Where the lane's time went.
     pub times: StageTimes,
+    /// Pieces that the frame was cut into; 1: whole.
+    pub tiles: u32,
 }
 
 /// One instance as decoded.
@@ -45,10 +51,20 @@ pub struct Segmentation {
     pub height: u32,
     /// Falling score, then rising anchor. The label of `instances[i]` is `i + 1`.
     pub instances: Vec<Instance>,
-    /// Union of accepted masks before the area filters, over the frame; 0..1.
+    /// Union of accepted masks before the area and border filters, over the analysed area; 0..1.
     pub confluence: f64,
+    /// Pixels of the analysed area: the region, else the frame.
+    pub analysed_px: u64,
     /// Hidden by the area filters.
     pub removed_by_area: u32,
+    /// Hidden by the border rule.
+    pub removed_at_border: u32,
+    /// Distances among the cells, where they were asked for.
+    pub neighbourhood: Option<Neighbourhood>,
+    /// By how much the frame moved since the last one of its series, pixels to the right and down; where it is tracked.
+    pub drift_px: Option<(f64, f64)>,
+    /// How the cells grow, where it was asked for.
+    pub growth: Option<Growth>,
     /// What was done to the counts.
     pub normalization: AppliedNormalization,
     /// Candidates or cells were cut at a bound.
@@ -70,8 +86,137 @@ pub struct Instance {
     pub mask: Mask,
     /// Number of pixels.
     pub area: u32,
-    /// A pixel of it lies on the frame's edge.
+    /// A pixel of it lies on the edge of the analysed area.
     pub touches_border: bool,
+    /// What was asked for.
+    pub measures: Option<Box<Measures>>,
+    /// Its identity, where it is tracked.
+    pub track: Option<Track>,
+}
+
+/// One cell's measurements, frame pixels and camera counts; micrometres follow from the frame's pixel size. Definitions: the
+/// contract's message of the same name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// Mean of its pixels' middles, pixel edges: x, y.
+    pub centroid_px: (f64, f64),
+    /// Asked for by `shape`.
+    pub shape: Option<Shape>,
+    /// Asked for by `hull`.
+    pub hull: Option<Hull>,
+    /// One a colour channel; asked for by `intensity`.
+    pub intensity: Vec<Intensity>,
+    /// Asked for by `neighbours`.
+    pub neighbours: Option<Neighbours>,
+}
+
+/// The form of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the contract documents each field, with its unit; said twice it would drift"
+)]
+pub struct Shape {
+    pub perimeter_px: f64,
+    pub major_axis_px: f64,
+    pub minor_axis_px: f64,
+    pub eccentricity: f64,
+    pub orientation_rad: f64,
+    pub extent: f64,
+    pub equivalent_diameter_px: f64,
+    pub circularity: f64,
+    pub euler_number: i32,
+}
+
+/// The convex hull of a cell, and its calipers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the contract documents each field, with its unit; said twice it would drift"
+)]
+pub struct Hull {
+    pub convex_area_px: f64,
+    pub solidity: f64,
+    pub feret_max_px: f64,
+    pub feret_min_px: f64,
+}
+
+/// The counts of one channel in a cell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the contract documents each field, with its unit; said twice it would drift"
+)]
+pub struct Intensity {
+    pub channel: String,
+    pub mean: f64,
+    pub min: f64,
+    pub max: f64,
+    pub std: f64,
+    pub integrated: f64,
+    pub background: Option<f64>,
+    pub weighted_centroid_px: (f64, f64),
+}
+
+/// The cells around a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    missing_docs,
+    reason = "the contract documents each field, with its unit; said twice it would drift"
+)]
+pub struct Neighbours {
+    pub nearest_px: Option<f64>,
+    pub within_radius: Option<u32>,
+}
+
+/// Distances among the cells of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Neighbourhood {
+    /// Mean distance of centroids to the nearest other, pixels; none under 2 cells.
+    pub nearest_mean_px: Option<f64>,
+    /// Mean number of cells within the radius asked for; none without radius or cells.
+    pub neighbours_mean: Option<f64>,
+}
+
+/// One cell's identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// From 1; unique per session and series.
+    pub id: u64,
+    /// It came of that cell's division.
+    pub parent_id: Option<u64>,
+    /// Frames since its first, that one included, missed ones too.
+    pub age: u32,
+    /// Frames just before in which it was missing.
+    pub gap: u32,
+    /// Of its centroid since it was last seen, drift taken out, pixels; none in its first frame.
+    pub moved_px: Option<(f64, f64)>,
+}
+
+/// How the cells of a series, or of its well, grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Of the number of cells.
+    pub count: Option<GrowthRate>,
+    /// Of the confluence.
+    pub confluence: Option<GrowthRate>,
+    /// In the window.
+    pub points: u32,
+    /// From the first point of the window to its last.
+    pub span_hours: f64,
+    /// Frames so far that failed, were dropped or truncated.
+    pub excluded: u32,
+    /// Fields that are summed.
+    pub fields: u32,
+}
+
+/// One growth rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GrowthRate {
+    /// Slope of ln N.
+    pub per_hour: f64,
+    /// ln 2 / rate with its 95 % t-interval, hours: (estimate, low, high); none where the rate's interval includes 0.
+    pub doubling_hours: Option<(f64, f64, f64)>,
 }
 
 /// What was done to the counts: `(count - low) / (high - low)`, clipped to 0..1.
@@ -122,6 +267,12 @@ pub enum NoticeCode {
     Truncated,
     /// Samples above the significant bits.
     BitsClipped,
+    /// No elapsed_ms and no captured_at.
+    NoTime,
+    /// Older than its series' last frame.
+    OutOfOrder,
+    /// Of a plane that is not tracked.
+    ZNotTracked,
 }
 
 /// Where a lane's time went. A stage that did not run is zero.
@@ -137,6 +288,21 @@ pub struct StageTimes {
     pub decode: Duration,
     /// From the device.
     pub copy_down: Duration,
+}
+
+impl Add for StageTimes {
+    type Output = StageTimes;
+
+    /// One after the other.
+    fn add(self, other: StageTimes) -> StageTimes {
+        StageTimes {
+            copy_up: self.copy_up + other.copy_up,
+            preprocess: self.preprocess + other.preprocess,
+            infer: self.infer + other.infer,
+            decode: self.decode + other.decode,
+            copy_down: self.copy_down + other.copy_down,
+        }
+    }
 }
 
 impl AppliedPolicy {

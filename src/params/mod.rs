@@ -1,8 +1,11 @@
-//! What a client may choose about the segmentation of a frame: thresholds and normalisation, settled and checked.
+//! What a client may choose about the segmentation of a frame, settled and checked.
+
+mod analysis;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+pub use analysis::{Analysis, BorderRule, Distance, GrowthOptions, Measurements, Tracking};
+use serde::{Deserialize, Serialize};
 
 /// Everything a lane needs to know beside the frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,10 +14,62 @@ pub struct Params {
     pub thresholds: Thresholds,
     /// How camera counts become the network's 0..1.
     pub normalization: Normalization,
+    /// How much an older frame of a series weighs against the next in [`Params::smoothed`]; 0: each frame for itself. Not for
+    /// lanes: who keeps the series folds.
+    pub smoothing: f64,
+    /// Camera counts that become 0 and 1 in place of the frame's own percentiles, which are measured all the same: those of
+    /// earlier frames of its series, folded. Only with [`Normalization::Percentiles`].
+    pub smoothed: Option<Span>,
+    /// Large frames in pieces. Not for lanes: who calls them cuts ([`crate::backend::tiled`]).
+    pub tiling: Tiling,
+    /// Input pixels a camera pixel, at most; none: a small frame is enlarged to fill the network's input.
+    pub largest_scale: Option<f64>,
+}
+
+/// Camera counts from the one that becomes 0 to the one that becomes 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// Becomes 0.
+    pub low: f64,
+    /// Becomes 1.
+    pub high: f64,
+}
+
+/// Large frames in pieces of the network's size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tiling {
+    /// When a frame is tiled.
+    pub mode: TilingMode,
+    /// Fraction of a tile's side that neighbours share; 0..0.5.
+    pub overlap: f64,
+    /// Micrometres an input pixel; none: the model's own scale.
+    pub target_um_per_px: Option<f64>,
+}
+
+/// When a frame is tiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TilingMode {
+    /// Where the whole frame would be shrunk to pixels over 2x larger than those that the model was trained on.
+    Auto,
+    /// Never: the whole frame is scaled to the network's input.
+    Off,
+    /// Always.
+    On,
+}
+
+impl Default for Tiling {
+    /// Where it helps, with a fifth of a tile shared.
+    fn default() -> Self {
+        Tiling {
+            mode: TilingMode::Auto,
+            overlap: 0.2,
+            target_um_per_px: None,
+        }
+    }
 }
 
 /// Which cells are kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Thresholds {
     /// A score must be above it; 0..1.
     pub confidence: f32,
@@ -34,6 +89,8 @@ pub struct Thresholds {
     pub classes: Vec<u32>,
     /// A class's own confidence.
     pub class_confidence: BTreeMap<u32, f32>,
+    /// Cells cut by the edge of the analysed area.
+    pub border: BorderRule,
 }
 
 /// How camera counts become the network's 0..1: `(count - low) / (high - low)`, clipped.
@@ -78,6 +135,38 @@ pub struct ParamError {
     pub value: String,
     /// What may be asked for.
     pub right: String,
+}
+
+impl Params {
+    /// With every other choice at its default.
+    pub fn new(thresholds: Thresholds, normalization: Normalization) -> Self {
+        Params {
+            thresholds,
+            normalization,
+            smoothing: 0.0,
+            smoothed: None,
+            tiling: Tiling::default(),
+            largest_scale: None,
+        }
+    }
+}
+
+impl Tiling {
+    /// Refuses NaN, overlap over half a tile and pixels of no size.
+    pub fn check(&self) -> Result<(), ParamError> {
+        if !(0.0 <= self.overlap && self.overlap <= 0.5) {
+            let right = "must be 0 to 0.5 of a tile's side".to_owned();
+            return Err(error("tiling.overlap", self.overlap, right));
+        }
+        match self.target_um_per_px {
+            Some(um) if !(0.0 < um && um.is_finite()) => Err(error(
+                "tiling.target_um_per_px",
+                um,
+                "must be above 0".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl MinSpan {
