@@ -7,19 +7,19 @@ use cellsegd::{
     frame::{Frame, FrameLimits, FrameMetadata, Layout, PixelFormat},
     geometry::Letterbox,
     params::{MinSpan, Normalization},
-    preprocess::{Scratch, letterbox, window},
+    preprocess::{Scratch, Shown, letterbox, window},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// A dim frame with noise, as a camera gives it: 16-bit samples from about 4,000 to 20,000.
 fn frame(format: PixelFormat, width: u32, height: u32) -> Frame {
-    let n_bytes = width as usize * height as usize * format.bytes_per_pixel();
+    let n_bytes = height as usize * format.row_bytes(width);
     let mut seed = 1_u32;
     let data: Vec<u8> = (0..n_bytes)
         .map(|i| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let random = (seed >> 24) as u8;
-            let high_byte = format.bytes_per_pixel() == 2 && i % 2 == 1;
+            let high_byte = format.sample_bytes() == Some(2) && i % 2 == 1;
             if high_byte { 16 + random / 4 } else { random }
         })
         .collect();
@@ -60,7 +60,7 @@ fn preprocess(criterion: &mut Criterion) {
                 bench.iter(|| window(black_box(&frame), &normalization, &mut scratch));
             });
         }
-        let (applied, _) = window(&frame, &percentiles, &mut scratch);
+        let Shown { applied, .. } = window(&frame, &percentiles, &mut scratch);
         let geometry = Letterbox::new((width, height), (640, 640));
         group.bench_function("letterbox to 640x640", |bench| {
             bench.iter(|| {

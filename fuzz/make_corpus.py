@@ -8,12 +8,14 @@ import json
 import random
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/py"))
 
 import cv2
+import lz4.frame
 import numpy as np
 import tifffile
 from contract import pb
@@ -38,7 +40,7 @@ def crop() -> np.ndarray:
 
 def frames():
     # Format, width, height, kind of stride, bits, normalisation...: fuzz/src/frames.rs.
-    for format in range(9):
+    for format in range(14):
         policy = bytes([2, 3, 252, 0]) + bytes(8) if format % 2 else bytes([0])
         write("frame", f"format-{format}", bytes([format, 7, 5, 2, 0]) + policy + bytes([1, 1]) + bytes(range(64)))
     write("frame", "stride", bytes([4, 6, 4, 1, 5, 12, 0, 1, 1]) + bytes(range(80)))
@@ -72,6 +74,23 @@ def images():
     bomb = bytearray(cv2.imencode(".png", np.zeros((64, 64), np.uint8))[1].tobytes())
     bomb[16:24] = struct.pack(">II", 60_000, 60_000)
     write("image", "bomb.png", bytes(bomb))
+
+
+def compressed():
+    # Kind, format, width, height, stride: fuzz/src/frames.rs.
+    pixels = bytes(range(64)) * 2
+    for kind, pack in [(1, zlib.compress), (0, lz4.frame.compress)]:
+        for format, width, height in [(0, 16, 8), (4, 8, 8), (6, 17, 4)]:
+            name = f"{'zlib' if kind else 'lz4'}-{format}"
+            write("compressed", name, bytes([kind, format, width, height, 0]) + pack(pixels))
+        write("compressed", f"bomb-{kind}", bytes([kind, 0, 8, 8, 0]) + pack(bytes(1 << 20)))
+    linked = lz4.frame.compress(pixels, content_checksum=True, block_checksum=True, block_linked=True, store_size=True)
+    write("compressed", "lz4-linked", bytes([0, 0, 16, 8, 0]) + linked)
+
+
+def stacks():
+    for file in sorted((ROOT / "tests/data/stacks").iterdir()):
+        write("stack", file.name, file.read_bytes())
 
 
 def models():
@@ -216,5 +235,5 @@ format = "json"
 
 
 if __name__ == "__main__":
-    for make in (frames, images, models, masks, sessions, messages, settings):
+    for make in (frames, images, compressed, stacks, models, masks, sessions, messages, settings):
         make()

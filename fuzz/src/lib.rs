@@ -16,9 +16,11 @@ mod stream;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("frame", frames::frame),
     ("image", frames::image),
+    ("compressed", frames::compressed),
+    ("stack", frames::stack),
     ("engine", models::engine),
     ("onnx", models::onnx),
     ("manifest", models::manifest),

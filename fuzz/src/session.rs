@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use cellsegd::{
     frame::{FrameMetadata, SeriesKey},
-    session::{Counts, Delivery, MAX_NOTES, MAX_SERIES, Offer, Outcome, Reply, Session, Started},
+    session::{
+        Counts, Delivery, MAX_NOTES, MAX_SERIES, Offer, Outcome, Reply, Session, Started, Turn,
+    },
 };
 
 use crate::script::Script;
@@ -18,6 +20,12 @@ struct Driven {
     taken: u64,
     notes_taken: u64,
     running: Vec<Started<u64>>,
+    /// Frames pass in their order between their lanes and their answers.
+    in_order: bool,
+    /// Frames after their turn.
+    passed: Vec<(u64, u64)>,
+    /// The place of the last turn.
+    last_turn: Option<u64>,
 }
 
 /// Any sequence of events.
@@ -28,13 +36,21 @@ pub(crate) fn session(input: &[u8]) {
         false => Delivery::Lossless,
     };
     let window = 1 + script.below(6);
+    let in_order = script.flag();
+    let session = Session::new(delivery, window);
     let mut driven = Driven {
-        session: Session::new(delivery, window),
+        session: match in_order {
+            true => session.in_order(),
+            false => session,
+        },
         now: Instant::now(),
         next: 0,
         taken: 0,
         notes_taken: 0,
         running: Vec::new(),
+        in_order,
+        passed: Vec::new(),
+        last_turn: None,
     };
     let in_flight = window + 2 * MAX_SERIES;
     let most = match delivery {
@@ -55,12 +71,13 @@ pub(crate) fn session(input: &[u8]) {
 
 impl Driven {
     fn event(&mut self, script: &mut Script) {
-        match script.below(10) {
+        match script.below(13) {
             0..=2 => self.offer(script),
             3 => {
                 if self.session.has_room(None) {
                     let id = self.number();
-                    self.session.refuse(id, id);
+                    let series = script.flag().then(|| series(script.below(4) as u32));
+                    self.session.refuse(id, series, id);
                 }
             }
             4 => {
@@ -74,11 +91,13 @@ impl Driven {
                 if !self.running.is_empty() {
                     let which = script.below(self.running.len().min(256));
                     let started = self.running.swap_remove(which);
-                    let outcome = match script.flag() {
-                        true => Outcome::Failed,
-                        false => Outcome::Segmented,
-                    };
-                    self.session.finish(started.seq, outcome, started.frame);
+                    match script.flag() {
+                        true => {
+                            let (seq, frame) = (started.seq, started.frame);
+                            self.session.finish(seq, Outcome::Failed, frame);
+                        }
+                        false => self.through(started),
+                    }
                 }
             }
             7 => {
@@ -90,6 +109,16 @@ impl Driven {
             8 => {
                 self.take();
             }
+            9 => {
+                if self.session.has_room(None) {
+                    let id = self.number();
+                    self.session.pass_by(id, id);
+                }
+            }
+            10 => {
+                self.turn();
+            }
+            11 => self.answer_passed(),
             _ => {
                 self.now += Duration::from_millis(script.below(20) as u64);
                 self.session.expire(self.now);
@@ -114,6 +143,41 @@ impl Driven {
         assert_eq!(taken.is_ok(), has_room);
         assert_eq!(self.session.is_in_flight(id), has_room);
         self.next += u64::from(has_room);
+    }
+
+    /// A lane is through with a frame.
+    fn through(&mut self, started: Started<u64>) {
+        let (seq, frame) = (started.seq, started.frame);
+        match self.in_order {
+            true => self.session.settle(seq, frame),
+            false => self.session.finish(seq, Outcome::Segmented, frame),
+        }
+    }
+
+    fn turn(&mut self) -> bool {
+        let expected = self.session.has_turn();
+        let turn = self.session.next_turn();
+        assert_eq!(turn.is_some(), expected);
+        let seq = match turn {
+            None => return false,
+            Some(Turn::Missed { seq, .. }) => {
+                assert!(self.in_order);
+                seq
+            }
+            Some(Turn::Settled { seq, settled }) => {
+                self.passed.push((seq, settled));
+                seq
+            }
+        };
+        assert!(self.last_turn < Some(seq), "turns come in order, once");
+        self.last_turn = Some(seq);
+        true
+    }
+
+    fn answer_passed(&mut self) {
+        if let Some((seq, frame)) = self.passed.pop() {
+            self.session.finish(seq, Outcome::Segmented, frame);
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -141,8 +205,11 @@ impl Driven {
             self.running.push(started);
         }
         for started in std::mem::take(&mut self.running) {
-            let (seq, frame) = (started.seq, started.frame);
-            self.session.finish(seq, Outcome::Segmented, frame);
+            self.through(started);
+        }
+        while self.turn() {}
+        while !self.passed.is_empty() {
+            self.answer_passed();
         }
         while self.take() {}
         assert!(self.session.is_idle());

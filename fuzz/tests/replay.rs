@@ -26,7 +26,8 @@ macro_rules! targets {
 }
 
 targets!(
-    frame, image, engine, onnx, manifest, rle, rings, session, messages, settings
+    frame, image, compressed, stack, engine, onnx, manifest, rle, rings, session, messages,
+    settings
 );
 
 fn replay(name: &str) {

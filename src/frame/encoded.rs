@@ -1,6 +1,6 @@
 //! PNG, TIFF and JPEG files as frames.
 
-mod tiff;
+pub(super) mod tiff;
 
 use std::io::Cursor;
 
@@ -15,7 +15,7 @@ use super::{FrameError, FrameLimits, Layout, PixelFormat};
 /// Decodes an image file, told by its content, into pixels as they are in it: 16 bits stay 16 bits. `page` is of a multi-page
 /// TIFF. Sizes are checked against `limits` before anything is allocated.
 ///
-/// 16-bit samples come out little-endian, rows dense. Alpha beside grey is dropped; palettes and grey of 1, 2 and 4 bits are
+/// 16-bit samples come out little-endian, rows dense. Alpha beside grey or 16-bit colour is dropped; palettes and grey of 1, 2 and 4 bits are
 /// expanded to 8.
 pub fn decode_image(
     file: &[u8],
@@ -56,11 +56,7 @@ pub fn decode_image(
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
             tiff::decode(file, page, limits)
         }
-        _ => Err(FrameError::Invalid(format!(
-            "{} bytes that begin with {:02x?}: not a PNG, TIFF or JPEG file",
-            file.len(),
-            &file[..file.len().min(4)]
-        ))),
+        _ => Err(unknown(file, file.len() as u64)),
     }
 }
 
@@ -80,29 +76,48 @@ fn decode(
     let decoder = decoder.map_err(failed)?;
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
-    limits.check(width, height, usize::from(color.bytes_per_pixel()))?;
+    limits.check_bits(width, height, usize::from(color.bits_per_pixel()))?;
     let format = match color {
         ColorType::L8 | ColorType::La8 => PixelFormat::Mono8,
         ColorType::L16 | ColorType::La16 => PixelFormat::Mono16,
         ColorType::Rgb8 => PixelFormat::Rgb8,
         ColorType::Rgba8 => PixelFormat::Rgba8,
+        ColorType::Rgb16 | ColorType::Rgba16 => PixelFormat::Rgb16,
         other => {
             return Err(FrameError::Unsupported(format!(
-                "{name}: {other:?} pixels: send grey of 8 or 16 bits, or colour of 8 bits a channel"
+                "{name}: {other:?} pixels: send grey or colour of 8 or 16 bits a channel"
             )));
         }
     };
     let mut pixels = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut pixels).map_err(failed)?;
-    if color.has_alpha() && !color.has_color() {
-        drop_alpha(&mut pixels, format.bytes_per_pixel());
+    let (stored, kept) = (usize::from(color.bytes_per_pixel()), format.row_bytes(1));
+    if kept < stored {
+        drop_alpha(&mut pixels, stored, kept);
     }
     Ok(dense(format, width, height, pixels))
 }
 
+/// What is said of a file of so many bytes that does not begin as a PNG, TIFF or JPEG does.
+pub(super) fn unknown(start: &[u8], bytes: u64) -> FrameError {
+    let maker = match start {
+        _ if start.starts_with(b"ZISRAWFILE") => "Zeiss .czi",
+        [0xda, 0xce, 0xbe, 0x0a, ..] => "Nikon .nd2",
+        _ => {
+            return FrameError::Invalid(format!(
+                "{bytes} bytes that begin with {:02x?}: not a PNG, TIFF or JPEG file",
+                &start[..start.len().min(4)]
+            ));
+        }
+    };
+    FrameError::Unsupported(format!(
+        "a {maker} file is not read: export it as TIFF or OME-TIFF from its maker's program"
+    ))
+}
+
 /// Dense rows as they come from a decoder: 16-bit samples in the host's byte order.
 fn dense(format: PixelFormat, width: u32, height: u32, mut pixels: Vec<u8>) -> (Layout, Bytes) {
-    if format.bytes_per_pixel() == 2 && cfg!(target_endian = "big") {
+    if format.sample_bytes() == Some(2) && cfg!(target_endian = "big") {
         for sample in pixels.as_chunks_mut::<2>().0 {
             sample.swap(0, 1);
         }
@@ -117,14 +132,13 @@ fn dense(format: PixelFormat, width: u32, height: u32, mut pixels: Vec<u8>) -> (
     (layout, Bytes::from(pixels))
 }
 
-/// Keeps the first of each two samples.
-fn drop_alpha(pixels: &mut Vec<u8>, sample_bytes: usize) {
-    let n_pixels = pixels.len() / (2 * sample_bytes);
+/// Keeps the first bytes of each pixel.
+fn drop_alpha(pixels: &mut Vec<u8>, stored: usize, kept: usize) {
+    let n_pixels = pixels.len() / stored;
     for pixel in 0..n_pixels {
-        let from = 2 * pixel * sample_bytes;
-        pixels.copy_within(from..from + sample_bytes, pixel * sample_bytes);
+        pixels.copy_within(pixel * stored..pixel * stored + kept, pixel * kept);
     }
-    pixels.truncate(n_pixels * sample_bytes);
+    pixels.truncate(n_pixels * kept);
 }
 
 /// Length of the first palette chunk, which stands before the pixels. The decoder panics where it does not hold whole colours,

@@ -73,6 +73,25 @@ impl fmt::Display for SeriesKey {
     }
 }
 
+impl SeriesKey {
+    /// Whether it is of the stage position called `position`; one without a name is called by its index "p".
+    pub fn is_at(&self, position: &str) -> bool {
+        match &self.position {
+            Position::Named(name) => name == position,
+            Position::Indexed(index) => index.is_some_and(|index| index.to_string() == position),
+        }
+    }
+
+    /// Bytes of its names: a client chooses how long they are.
+    pub fn bytes(&self) -> usize {
+        let position = match &self.position {
+            Position::Named(name) => name.len(),
+            Position::Indexed(_) => 0,
+        };
+        position + self.camera.len() + self.channel.len()
+    }
+}
+
 impl FrameMetadata {
     /// The series that the frame belongs to: (position, else index p; g; camera; channel; z).
     pub fn series(&self) -> SeriesKey {
@@ -88,5 +107,34 @@ impl FrameMetadata {
             channel: self.channel.clone(),
             plane: index("z"),
         }
+    }
+    /// A place of the frame, pixels from its top left corner, on the stage, micrometres: where the stage stood, and what
+    /// `pixel_to_stage` makes of the place, row by row as Micro-Manager writes it. None without it.
+    pub fn on_stage(&self, (x_px, y_px): (f64, f64)) -> Option<(f64, f64)> {
+        let [a, b, c, d, e, f] = self.pixel_to_stage?;
+        let stage = (self.x_um.unwrap_or(0.0), self.y_um.unwrap_or(0.0));
+        Some((
+            stage.0 + (a * x_px + b * y_px + c),
+            stage.1 + (d * x_px + e * y_px + f),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FrameMetadata;
+
+    #[test]
+    fn a_place_on_the_stage_is_its_own_position_and_the_affine_of_the_pixel() {
+        // A camera turned by a quarter: x of the frame runs along y of the stage.
+        let metadata = FrameMetadata {
+            x_um: Some(1000.0),
+            y_um: Some(2000.0),
+            pixel_to_stage: Some([0.0, -0.5, 3.0, 0.5, 0.0, 4.0]),
+            ..Default::default()
+        };
+        let on_stage = metadata.on_stage((10.0, 20.0));
+        assert_eq!(on_stage, Some((1000.0 - 10.0 + 3.0, 2000.0 + 5.0 + 4.0)));
+        assert_eq!(FrameMetadata::default().on_stage((10.0, 20.0)), None);
     }
 }

@@ -3,13 +3,23 @@
 //! A [`Frame`] is valid: its bytes fit its description and the server's limits, so nobody below checks again. Pixels stay in the
 //! buffer they came in ([`Bytes`]); they may be unaligned and are never cast to `&[u16]`.
 
+mod compressed;
+mod crop;
 mod encoded;
+mod flat_field;
+mod flip;
 mod format;
+mod image_file;
 mod metadata;
+mod samples;
 
+pub use compressed::{Compression, decompress};
 pub use encoded::decode_image;
+pub use flat_field::FlatField;
 pub use format::PixelFormat;
+pub use image_file::{ImageFile, Page, PixelSize};
 pub use metadata::{FrameMetadata, SeriesKey};
+pub(crate) use samples::{mono10_packed_at, mono10p_at, mono12_packed_at, mono12p_at};
 
 use bytes::Bytes;
 
@@ -70,8 +80,12 @@ impl Default for FrameLimits {
 }
 
 impl FrameLimits {
-    /// Refuses a size before anything is allocated for it.
-    pub fn check(&self, width: u32, height: u32, bytes_per_pixel: usize) -> Result<(), FrameError> {
+    /// Refuses a size before anything is allocated for it. Packed pixels count as the 16 bits that they become.
+    pub fn check(&self, width: u32, height: u32, format: PixelFormat) -> Result<(), FrameError> {
+        self.check_bits(width, height, format.bits_per_pixel().next_multiple_of(8))
+    }
+
+    fn check_bits(&self, width: u32, height: u32, bits_per_pixel: usize) -> Result<(), FrameError> {
         if width == 0 || height == 0 {
             return Err(FrameError::Invalid(format!(
                 "{width}x{height} pixels: both sides must be at least 1"
@@ -83,7 +97,7 @@ impl FrameLimits {
                 self.max_side
             )));
         }
-        let need = u64::from(width) * u64::from(height) * bytes_per_pixel as u64;
+        let need = u64::from(width) * u64::from(height) * (bits_per_pixel / 8) as u64;
         if need > self.max_frame_bytes {
             return Err(FrameError::TooLarge(format!(
                 "{width}x{height} pixels need {need} bytes: a frame may have at most {} bytes",
@@ -91,6 +105,63 @@ impl FrameLimits {
             )));
         }
         Ok(())
+    }
+}
+
+impl Layout {
+    /// Stride and significant bits filled in, and how many bytes the pixels need at least. Refuses what cannot be meant and what
+    /// is over `limits`.
+    fn settled(&self, limits: &FrameLimits) -> Result<(Layout, u64), FrameError> {
+        let &Layout {
+            format,
+            width,
+            height,
+            ..
+        } = self;
+        limits.check(width, height, format)?;
+        let row_bytes = format.row_bytes(width);
+        let row_stride = if self.row_stride == 0 {
+            row_bytes
+        } else {
+            self.row_stride as usize
+        };
+        if row_stride < row_bytes {
+            return Err(FrameError::Invalid(format!(
+                "row_stride {row_stride}: a row of {width} {format} pixels has {row_bytes} bytes; use at least that, or 0 for dense rows"
+            )));
+        }
+        let bits = if self.significant_bits == 0 {
+            format.bits()
+        } else {
+            self.significant_bits
+        };
+        if bits > format.bits() {
+            return Err(FrameError::Invalid(format!(
+                "significant_bits {bits}: {format} has {}; use 1 to {0}, or 0 for all",
+                format.bits()
+            )));
+        }
+        // The last row may end without its padding.
+        let need = (height as usize - 1) as u64 * row_stride as u64 + row_bytes as u64;
+        let settled = Layout {
+            row_stride: row_stride as u32,
+            significant_bits: bits,
+            ..*self
+        };
+        Ok((settled, need))
+    }
+
+    /// Bytes with the last row's padding; of a settled layout.
+    fn most_bytes(&self) -> u64 {
+        u64::from(self.height) * u64::from(self.row_stride)
+    }
+
+    /// "5x3 Mono16 with row_stride 10"; of a settled layout.
+    fn describe(&self) -> String {
+        format!(
+            "{}x{} {} with row_stride {}",
+            self.width, self.height, self.format, self.row_stride
+        )
     }
 }
 
@@ -102,31 +173,12 @@ impl Frame {
         metadata: FrameMetadata,
         limits: &FrameLimits,
     ) -> Result<Self, FrameError> {
-        let Layout {
-            format,
-            width,
-            height,
-            ..
-        } = layout;
-        limits.check(width, height, format.bytes_per_pixel())?;
-        let row_bytes = width as usize * format.bytes_per_pixel();
-        let row_stride = if layout.row_stride == 0 {
-            row_bytes
-        } else {
-            layout.row_stride as usize
-        };
-        if row_stride < row_bytes {
-            return Err(FrameError::Invalid(format!(
-                "row_stride {row_stride}: a row of {width} {format} pixels has {row_bytes} bytes; use at least that, or 0 for dense rows"
-            )));
-        }
-        // The last row may end without its padding.
-        let need = (height as usize - 1) as u64 * row_stride as u64 + row_bytes as u64;
-        let most = height as u64 * row_stride as u64;
+        let (layout, need) = layout.settled(limits)?;
         let got = data.len() as u64;
-        if got < need || most < got {
+        if got < need || layout.most_bytes() < got {
             return Err(FrameError::Invalid(format!(
-                "{width}x{height} {format} with row_stride {row_stride} needs {need} bytes, got {got}"
+                "{} needs {need} bytes, got {got}",
+                layout.describe()
             )));
         }
         if got > limits.max_frame_bytes {
@@ -135,27 +187,26 @@ impl Frame {
                 limits.max_frame_bytes
             )));
         }
-        let bits = if layout.significant_bits == 0 {
-            format.bits()
-        } else {
-            layout.significant_bits
-        };
-        if bits > format.bits() {
-            return Err(FrameError::Invalid(format!(
-                "significant_bits {bits}: {format} has {}; use 1 to {0}, or 0 for all",
-                format.bits()
-            )));
-        }
-        let layout = Layout {
-            row_stride: row_stride as u32,
-            significant_bits: bits,
-            ..layout
-        };
         Ok(Frame {
             layout,
             data,
             metadata,
         })
+    }
+
+    /// The same place and time, with other pixels: dense rows of the same size.
+    fn with_pixels(&self, format: PixelFormat, data: Vec<u8>) -> Frame {
+        let row_bytes = format.row_bytes(self.width());
+        debug_assert_eq!(data.len(), row_bytes * self.height() as usize);
+        Frame {
+            layout: Layout {
+                format,
+                row_stride: row_bytes as u32,
+                ..self.layout
+            },
+            data: Bytes::from(data),
+            metadata: self.metadata.clone(),
+        }
     }
 
     /// How the pixels lie; stride and significant bits filled in.
@@ -191,7 +242,7 @@ impl Frame {
     /// The bytes of row `y`, without padding.
     pub fn row(&self, y: u32) -> &[u8] {
         let start = y as usize * self.layout.row_stride as usize;
-        &self.data[start..start + self.width() as usize * self.format().bytes_per_pixel()]
+        &self.data[start..start + self.format().row_bytes(self.width())]
     }
 
     /// What the controller knows about the frame.

@@ -1,6 +1,6 @@
 //! How often each count occurs in a frame.
 
-use super::{colour_samples, notices::Exposure, percentile::Counts};
+use super::{notices::Exposure, percentile::Counts};
 use crate::frame::Frame;
 
 /// What a first, vectorised pass over a frame finds.
@@ -32,7 +32,7 @@ pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
         brightest: 0,
     };
     for y in 0..frame.height() {
-        let row = colour_samples(frame.row(y), frame.format(), samples);
+        let row = frame.samples(y, samples);
         // Counts of a piece fit 16 bits, the width of a sample: twice as many at a time as with 32.
         for piece in row.chunks(usize::from(u16::MAX)) {
             let (mut darkest, mut brightest) = (u16::MAX, 0);
@@ -69,7 +69,7 @@ impl Histogram {
         let starts = [0, 1, 2, 3].map(|turn| turn % copies * n_values);
         let (darkest, most) = (survey.darkest, frame.max_value() as u16);
         for y in 0..frame.height() {
-            let row = colour_samples(frame.row(y), frame.format(), samples);
+            let row = frame.samples(y, samples);
             let (fours, rest) = row.as_chunks::<4>();
             for four in fours {
                 for (&sample, start) in four.iter().zip(starts) {

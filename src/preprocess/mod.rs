@@ -15,8 +15,8 @@ pub(crate) use notices::{Exposure, brightness, low_contrast};
 pub(crate) use resample::{Normalize, channel_offsets};
 
 use crate::{
-    frame::{Frame, PixelFormat},
-    params::Normalization,
+    frame::Frame,
+    params::{Normalization, Span},
     segmentation::{AppliedNormalization, AppliedPolicy, Notice},
 };
 
@@ -28,16 +28,33 @@ pub struct Scratch {
     resampler: resample::Resampler,
 }
 
+/// How a frame is shown to the network.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which counts become 0 and 1.
+    pub applied: AppliedNormalization,
+    /// The frame's own percentiles, where they were asked for and far enough apart.
+    pub own_span: Option<Span>,
+    /// What somebody should know about its brightness.
+    pub notices: Vec<Notice>,
+}
+
+impl Shown {
+    /// By `smoothed` in place of the frame's own percentiles, if it is shown by those.
+    pub fn by(mut self, smoothed: Option<Span>) -> Shown {
+        if let (Some(Span { low, high }), Some(_)) = (smoothed, self.own_span) {
+            (self.applied.low, self.applied.high) = (low, high);
+        }
+        self
+    }
+}
+
 /// Which counts become 0 and 1 for this frame, and what somebody should know about its brightness.
 ///
 /// Samples are all colour samples of the frame; alpha and row padding are none. Those above [`Frame::max_value`] count as
 /// that. Percentiles are numpy's default: linear between the two nearest ranks, in f64. A span that is narrower than
 /// `min_span`, or empty, is not stretched: the window is as wide as the full range, with the frame in its middle.
-pub fn window(
-    frame: &Frame,
-    normalization: &Normalization,
-    scratch: &mut Scratch,
-) -> (AppliedNormalization, Vec<Notice>) {
+pub fn window(frame: &Frame, normalization: &Normalization, scratch: &mut Scratch) -> Shown {
     let most = frame.max_value();
     // An empty field becomes mid-grey whatever its level; at the range's ends a network may see things in it.
     let in_the_middle = |from: f64, to: f64| {
@@ -50,6 +67,7 @@ pub fn window(
     };
     let survey = histogram::survey(frame, &mut scratch.samples);
     let mut notices = brightness(&survey.exposure, most);
+    let mut own_span = None;
     let applied = match *normalization {
         Normalization::FullRange => full_range(most),
         Normalization::Window { low, high } => fixed(low, high),
@@ -67,6 +85,10 @@ pub fn window(
                 notices.push(low_contrast((low, high), (from, to), least));
                 in_the_middle(from, to)
             } else {
+                own_span = Some(Span {
+                    low: from,
+                    high: to,
+                });
                 AppliedNormalization {
                     low: from,
                     high: to,
@@ -75,7 +97,11 @@ pub fn window(
             }
         }
     };
-    (applied, notices)
+    Shown {
+        applied,
+        own_span,
+        notices,
+    }
 }
 
 /// By the camera's bits alone: counts from 0 to `most`.
@@ -94,27 +120,6 @@ pub(crate) fn fixed(low: f64, high: f64) -> AppliedNormalization {
         high,
         policy: AppliedPolicy::Window,
     }
-}
-
-/// The colour samples of one row, widened to 16 bits.
-fn colour_samples<'a>(row: &[u8], format: PixelFormat, samples: &'a mut Vec<u16>) -> &'a [u16] {
-    use PixelFormat::*;
-    samples.clear();
-    match format {
-        Mono8 | Rgb8 | Bgr8 => samples.extend(row.iter().map(|&sample| u16::from(sample))),
-        Mono10 | Mono12 | Mono14 | Mono16 => samples.extend(
-            row.as_chunks()
-                .0
-                .iter()
-                .map(|&sample| u16::from_le_bytes(sample)),
-        ),
-        Rgba8 | Bgra8 => {
-            for &[a, b, c, _alpha] in row.as_chunks().0 {
-                samples.extend([a, b, c].map(u16::from));
-            }
-        }
-    }
-    samples
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::{
-    frame::{Frame, PixelFormat},
+    frame::{self, Frame, PixelFormat},
     geometry::Letterbox,
     segmentation::AppliedNormalization,
 };
@@ -151,6 +151,10 @@ impl Gathered {
                 self.gather(columns, |x| u16::from_le_bytes(row[x]));
             }
             Mono8 => self.gather(columns, |x| u16::from(row[x])),
+            Mono10p => self.gather(columns, |x| frame::mono10p_at(row, x)),
+            Mono12p => self.gather(columns, |x| frame::mono12p_at(row, x)),
+            Mono10Packed => self.gather(columns, |x| frame::mono10_packed_at(row, x)),
+            Mono12Packed => self.gather(columns, |x| frame::mono12_packed_at(row, x)),
             Rgb8 | Bgr8 => {
                 let (row, _) = row.as_chunks::<3>();
                 self.gather(columns, |x| u16::from(row[x][offset]));
@@ -158,6 +162,12 @@ impl Gathered {
             Rgba8 | Bgra8 => {
                 let (row, _) = row.as_chunks::<4>();
                 self.gather(columns, |x| u16::from(row[x][offset]));
+            }
+            Rgb16 => {
+                let (row, _) = row.as_chunks::<6>();
+                self.gather(columns, |x| {
+                    u16::from_le_bytes([row[x][offset], row[x][offset + 1]])
+                });
             }
         }
     }
@@ -184,12 +194,14 @@ fn blend(a: f32, b: f32, t: f32) -> f32 {
     a * (1.0 - t) + b * t
 }
 
-/// Where a pixel's red, green and blue, or its grey, lie in it.
+/// Where a pixel's red, green and blue, or its grey, lie in it: bytes. A packed pixel is unpacked first.
 pub(crate) fn channel_offsets(format: PixelFormat) -> &'static [usize] {
     use PixelFormat::*;
     match format {
         Mono8 | Mono10 | Mono12 | Mono14 | Mono16 => &[0],
+        Mono10p | Mono12p | Mono10Packed | Mono12Packed => &[0],
         Rgb8 | Rgba8 => &[0, 1, 2],
         Bgr8 | Bgra8 => &[2, 1, 0],
+        Rgb16 => &[0, 2, 4],
     }
 }

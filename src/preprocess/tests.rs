@@ -2,14 +2,14 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    frame::{FrameLimits, FrameMetadata, Layout},
+    frame::{FrameLimits, FrameMetadata, Layout, PixelFormat},
     geometry::Letterbox,
     params::MinSpan,
     segmentation::NoticeCode,
 };
 
 fn frame(format: PixelFormat, width: u32, significant_bits: u32, data: Vec<u8>) -> Frame {
-    let height = data.len() / (width as usize * format.bytes_per_pixel());
+    let height = data.len() / format.row_bytes(width);
     let layout = Layout {
         format,
         width,
@@ -39,12 +39,14 @@ fn codes(notices: &[Notice]) -> Vec<NoticeCode> {
 }
 
 fn applied(frame: &Frame, normalization: Normalization) -> (f64, f64) {
-    let (window, _) = window(frame, &normalization, &mut Scratch::default());
+    let Shown {
+        applied: window, ..
+    } = window(frame, &normalization, &mut Scratch::default());
     (window.low, window.high)
 }
 
 fn full_range(frame: &Frame) -> AppliedNormalization {
-    window(frame, &Normalization::FullRange, &mut Scratch::default()).0
+    window(frame, &Normalization::FullRange, &mut Scratch::default()).applied
 }
 
 fn input(frame: &Frame, window: &AppliedNormalization, size: (u32, u32)) -> Vec<f32> {
@@ -113,7 +115,9 @@ fn a_scratch_serves_frames_of_any_size_and_range() {
         [0, 65_535, 3, 4],
     ] {
         let frame = mono16(2, 0, &samples);
-        let (window, _) = window(&frame, &percentiles(0.0, 100.0, 0.0), &mut scratch);
+        let Shown {
+            applied: window, ..
+        } = window(&frame, &percentiles(0.0, 100.0, 0.0), &mut scratch);
         let (least, most) = (samples.iter().min(), samples.iter().max());
         assert_eq!(Some(window.low), least.map(|&v| f64::from(v)));
         assert_eq!(Some(window.high), most.map(|&v| f64::from(v)));
@@ -131,7 +135,11 @@ fn a_narrow_span_is_not_stretched() {
             min_span: MinSpan::OfFullRange(0.001),
         },
     ] {
-        let (window, notices) = window(&frame, &normalization, &mut Scratch::default());
+        let Shown {
+            applied: window,
+            notices,
+            ..
+        } = window(&frame, &normalization, &mut Scratch::default());
         assert_eq!(window.policy, AppliedPolicy::LowContrast);
         assert_eq!((window.low, window.high), (101.5 - 2047.5, 101.5 + 2047.5));
         assert_eq!(codes(&notices), [NoticeCode::LowContrast]);
@@ -157,7 +165,7 @@ fn a_flat_frame_is_finite_whatever_the_policy() {
             &percentiles(0.5, 99.5, 0.0),
             &mut Scratch::default(),
         )
-        .0,
+        .applied,
         flat,
         AppliedNormalization {
             low: -1e300,
@@ -175,7 +183,11 @@ fn samples_above_the_significant_bits_are_clipped_and_noted() {
     let frame = mono16(4, 12, &[0, 4095, 4096, 65_535]);
     let everything = percentiles(0.0, 100.0, 0.0);
     for normalization in [Normalization::FullRange, everything] {
-        let (window, notices) = window(&frame, &normalization, &mut Scratch::default());
+        let Shown {
+            applied: window,
+            notices,
+            ..
+        } = window(&frame, &normalization, &mut Scratch::default());
         assert_eq!((window.low, window.high), (0.0, 4095.0));
         assert_eq!(
             codes(&notices),
@@ -200,7 +212,7 @@ fn saturation_is_noted_past_one_percent() {
             high: 10.0,
         };
         let frame = mono16(20, 0, &samples);
-        let (_, notices) = window(&frame, &normalization, &mut Scratch::default());
+        let Shown { notices, .. } = window(&frame, &normalization, &mut Scratch::default());
         assert_eq!(!notices.is_empty(), noted);
     }
 }
@@ -225,13 +237,18 @@ fn an_input_of_the_frames_size_holds_the_normalised_counts() {
 #[test]
 fn every_format_gives_its_channels_in_order() {
     use PixelFormat::*;
-    let cases: [(PixelFormat, &[u8], [f32; 3]); 6] = [
+    let cases: [(PixelFormat, &[u8], [f32; 3]); 7] = [
         (Mono8, &[51], [0.2; 3]),
         (Mono12, &[0xff, 0x0f], [1.0; 3]),
         (Rgb8, &[51, 102, 153], [0.2, 0.4, 0.6]),
         (Bgr8, &[153, 102, 51], [0.2, 0.4, 0.6]),
         (Rgba8, &[51, 102, 153, 9], [0.2, 0.4, 0.6]),
         (Bgra8, &[153, 102, 51, 9], [0.2, 0.4, 0.6]),
+        (
+            Rgb16,
+            &[0x33, 0x33, 0x66, 0x66, 0x99, 0x99],
+            [0.2, 0.4, 0.6],
+        ),
     ];
     for (format, pixel, expected) in cases {
         let frame = frame(format, 3, 0, pixel.repeat(9));
@@ -306,5 +323,39 @@ fn the_input_is_that_of_opencv() {
         let worst = input.iter().zip(expected).map(|(a, b)| (a - b).abs());
         let worst = worst.fold(0.0, f32::max);
         assert!(worst < 1e-5, "{name}: differs by {worst}");
+    }
+}
+
+#[test]
+fn packed_pixels_become_what_the_same_counts_in_16_bits_become() {
+    use PixelFormat::*;
+    // 13 x 8 pixels: rows of odd widths, which end within a group.
+    let (width, height) = (13, 8);
+    for (packed, unpacked) in [
+        (Mono10p, Mono10),
+        (Mono12p, Mono12),
+        (Mono10Packed, Mono10),
+        (Mono12Packed, Mono12),
+    ] {
+        let n_bytes = packed.row_bytes(width) * height;
+        let bytes = (0..n_bytes).map(|i| (i * i * 31 + i * 7) as u8).collect();
+        let packed = frame(packed, width, 0, bytes);
+        let mut samples = Vec::new();
+        let data = (0..height as u32).flat_map(|y| {
+            let row = packed.samples(y, &mut samples).iter();
+            row.flat_map(|sample| sample.to_le_bytes())
+                .collect::<Vec<u8>>()
+        });
+        let unpacked = frame(unpacked, width, 0, data.collect());
+        let [a, b] = [&packed, &unpacked].map(|frame| {
+            let shown = window(frame, &percentiles(1.0, 99.0, 0.0), &mut Scratch::default());
+            (
+                shown.applied,
+                shown.own_span,
+                input(frame, &shown.applied, (32, 64)),
+            )
+        });
+        assert_eq!(a, b, "{}", packed.format());
+        assert!(a.1.is_some());
     }
 }

@@ -16,6 +16,7 @@ ramp = np.add.outer(np.arange(H) * 997, np.arange(W) * 1201).astype(np.uint16)
 MONO16 = ramp + rng.integers(0, 50, (H, W), dtype=np.uint16)
 MONO8 = (MONO16 >> 8).astype(np.uint8)
 RGB8 = np.stack([MONO8, MONO8[::-1], MONO8[:, ::-1]], axis=2)
+RGB16 = np.stack([MONO16, MONO16[::-1], MONO16[:, ::-1]], axis=2)
 RGBA8 = np.dstack([RGB8, 255 - MONO8])
 
 
@@ -34,7 +35,8 @@ def png() -> None:
     Image.fromarray(bits).convert("1").save(expect("bits1.png", bits))
     palette = Image.fromarray(RGB8).quantize(16)
     palette.save(expect("palette.png", np.asarray(palette.convert("RGB"))), bits=4)
-    cv2.imwrite(str(OUT / "rgb16.png"), np.dstack([MONO16] * 3))
+    cv2.imwrite(str(expect("rgb16.png", RGB16)), RGB16[..., ::-1])
+    cv2.imwrite(str(expect("rgba16.png", RGB16)), np.dstack([RGB16[..., ::-1], MONO16[::-1, ::-1]]))
 
 
 def jpeg() -> None:
@@ -61,6 +63,7 @@ def tiff() -> None:
     write("mono8.tif", MONO8)
     write("rgb8.tif", RGB8, photometric="rgb")
     write("rgba8.tif", RGBA8, photometric="rgb", extrasamples=["unassalpha"])
+    write("rgb16.tif", RGB16, photometric="rgb")
     write("white_is_zero.tif", 65535 - MONO16, expected=MONO16, photometric="miniswhite")
     tifffile.imwrite(OUT / "float32.tif", MONO16.astype(np.float32))
     tifffile.imwrite(OUT / "int16.tif", MONO16.astype(np.int16))

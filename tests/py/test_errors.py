@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import grpc
+import lz4.frame
 import numpy as np
 import pytest
 from client import Session, encoded, png, raw, tiny_options
@@ -29,8 +30,7 @@ def percentiles(**fields) -> pb.Normalization:
     return pb.Normalization(percentiles=pb.Normalization.Percentiles(**({"low": 1, "high": 99} | fields)))
 
 
-RING = pb.Ring(xy_delta=[0, 0, 4, 0, 0, 4])
-ZLIB = pb.COMPRESSION_ZLIB
+ZLIB, LZ4 = pb.COMPRESSION_ZLIB, pb.COMPRESSION_LZ4
 
 # name: what is sent, how the stream ends, words that the message has.
 ENDINGS = {
@@ -60,17 +60,42 @@ ENDINGS = {
     "an unknown delivery": (open_with(delivery=77), CODE.INVALID_ARGUMENT, ["77"]),
     "a bad update": (update_with(thresholds=THRESHOLDS(iou=NAN)), CODE.INVALID_ARGUMENT, ["thresholds.iou NaN"]),
     "no such model": (open_with(model="no-such-model"), CODE.NOT_FOUND, ["no-such-model", "tiny"]),
-    "tiling": (open_with(tiling=pb.Tiling(mode=pb.Tiling.MODE_ON)), CODE.UNIMPLEMENTED, ["tiling"]),
-    "tiling overlap": (open_with(tiling=pb.Tiling(overlap=0.1)), CODE.UNIMPLEMENTED, ["tiling", "overlap"]),
-    "tiling scale": (open_with(tiling=pb.Tiling(target_um_per_px=1)), CODE.UNIMPLEMENTED, ["tiling", "target_um_per_px"]),
-    "region": (open_with(region=pb.Region(rings=[RING])), CODE.UNIMPLEMENTED, ["region"]),
-    "measurements": (open_with(measurements=pb.Measurements()), CODE.UNIMPLEMENTED, ["measurements"]),
-    "tracking": (open_with(tracking=pb.Tracking()), CODE.UNIMPLEMENTED, ["tracking"]),
-    "smoothing": (open_with(normalization=percentiles(smoothing=0.5)), CODE.UNIMPLEMENTED, ["smoothing"]),
-    "border": (open_with(thresholds=THRESHOLDS(border=pb.BORDER_RULE_DROP)), CODE.UNIMPLEMENTED, ["border"]),
-    "labels by track": (open_with(outputs=pb.Outputs(label_by=pb.LABEL_BY_TRACK)), CODE.UNIMPLEMENTED, ["label_by", "track"]),
-    "border in an update": (
-        update_with(thresholds=THRESHOLDS(border=pb.BORDER_RULE_UNBIASED)), CODE.UNIMPLEMENTED, ["border"],
+    "tiling overlap": (open_with(tiling=pb.Tiling(overlap=0.6)), CODE.INVALID_ARGUMENT, ["tiling.overlap 0.6", "0 to 0.5"]),
+    "NaN overlap": (open_with(tiling=pb.Tiling(overlap=NAN)), CODE.INVALID_ARGUMENT, ["tiling.overlap NaN"]),
+    "tiling scale": (open_with(tiling=pb.Tiling(target_um_per_px=0)), CODE.INVALID_ARGUMENT, ["tiling.target_um_per_px 0"]),
+    "a region of two corners": (open_with(region=pb.Region(rings=[pb.Ring(xy_delta=[0, 0, 4, 0])])), CODE.INVALID_ARGUMENT, ["2 corners"]),
+    "half a corner": (open_with(region=pb.Region(rings=[pb.Ring(xy_delta=[0, 0, 4])])), CODE.INVALID_ARGUMENT, ["xy_delta", "3"]),
+    "two radii": (
+        open_with(measurements=pb.Measurements(neighbours=True, neighbour_radius_px=1, neighbour_radius_um=2)),
+        CODE.INVALID_ARGUMENT, ["neighbour_radius_px 1", "neighbour_radius_um 2", "one of them"],
+    ),
+    "NaN radius": (
+        open_with(measurements=pb.Measurements(neighbours=True, neighbour_radius_px=NAN)), CODE.INVALID_ARGUMENT, ["neighbour_radius_px NaN"],
+    ),
+    "a long gap": (open_with(tracking=pb.Tracking(max_gap=51)), CODE.INVALID_ARGUMENT, ["tracking.max_gap 51", "0 to 50"]),
+    "no distance": (open_with(tracking=pb.Tracking(max_distance_um=0)), CODE.INVALID_ARGUMENT, ["tracking.max_distance_um 0"]),
+    "a short window": (open_with(growth=pb.GrowthOptions(window_hours=1)), CODE.INVALID_ARGUMENT, ["growth.window_hours 1", "2 to 8760"]),
+    "two points": (open_with(growth=pb.GrowthOptions(min_points=2)), CODE.INVALID_ARGUMENT, ["growth.min_points 2", "at least 5"]),
+    "smoothing": (open_with(normalization=percentiles(smoothing=1)), CODE.INVALID_ARGUMENT, ["smoothing 1", "below 1"]),
+    "NaN smoothing": (open_with(normalization=percentiles(smoothing=NAN)), CODE.INVALID_ARGUMENT, ["smoothing NaN"]),
+    "labels by track": (
+        open_with(outputs=pb.Outputs(label_by=pb.LABEL_BY_TRACK)), CODE.INVALID_ARGUMENT, ["label_by", "needs tracking"],
+    ),
+    "labels by track in an update": (
+        update_with(outputs=pb.Outputs(label_by=pb.LABEL_BY_TRACK)), CODE.INVALID_ARGUMENT, ["label_by", "needs tracking"],
+    ),
+    "a flat field without an image": (open_with(flat_field=pb.FlatField()), CODE.INVALID_ARGUMENT, ["flat_field", "flat_raw"]),
+    "a damaged flat field": (
+        open_with(flat_field=pb.FlatField(flat_encoded=pb.EncodedImage(data=b"no image"))), CODE.INVALID_ARGUMENT, ["flat_field.flat"],
+    ),
+    "a reference without an image": (
+        open_with(normalization=NORMALIZATION(reference=NORMALIZATION.Reference(low=1, high=99))),
+        CODE.INVALID_ARGUMENT, ["normalization.reference", "raw or encoded"],
+    ),
+    "an unknown border rule": (open_with(thresholds=THRESHOLDS(border=77)), CODE.INVALID_ARGUMENT, ["border 77"]),
+    "forgetting too much": (
+        [{"open": tiny_options()}, {"update": pb.SessionUpdate(forget_positions=["x"] * 1025)}],
+        CODE.INVALID_ARGUMENT, ["forget_positions", "1025", "1024"],
     ),
 }  # fmt: skip
 
@@ -130,16 +155,28 @@ BAD_FRAMES = {
     "largest numbers": (raw(IMAGE, width=2**32 - 1, height=2**32 - 1, row_stride=2**32 - 1), {TOO_LARGE}, ["4294967295x4294967295"]),
     "no format": (raw(IMAGE, format=0), {INVALID, UNSUPPORTED}, ["format"]),
     "unknown format": (raw(IMAGE, format=99), {INVALID, UNSUPPORTED}, ["format", "99"]),
-    "Mono10p": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO10P), {UNSUPPORTED}, ["MONO10P"]),
-    "Mono12p": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO12P), {UNSUPPORTED}, ["MONO12P"]),
-    "Mono10Packed": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO10PACKED), {UNSUPPORTED}, ["MONO10PACKED"]),
-    "Mono12Packed": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO12PACKED), {UNSUPPORTED}, ["MONO12PACKED"]),
-    "RGB16": (raw(IMAGE, format=pb.PIXEL_FORMAT_RGB16), {UNSUPPORTED}, ["RGB16"]),
-    "big endian": (raw(IMAGE.astype(np.uint16), big_endian=True), {UNSUPPORTED}, ["big_endian"]),
-    "compressed pixels": (raw(IMAGE, compression=ZLIB), {UNSUPPORTED}, ["compression"]),
+    "Mono10p of an odd length": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO10P, data=bytes(19)), {INVALID}, ["4x4 Mono10p", "needs 20 bytes, got 19"]),
+    "Mono12p of an odd length": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO12P, data=bytes(23)), {INVALID}, ["needs 24 bytes, got 23"]),
+    "Mono10Packed, too many": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO10PACKED, data=bytes(25)), {INVALID}, ["needs 24 bytes, got 25"]),
+    "Mono12Packed, three pixels wide": (
+        raw(IMAGE, width=3, format=pb.PIXEL_FORMAT_MONO12PACKED, data=bytes(18)), {INVALID}, ["row_stride 5", "needs 20 bytes, got 18"],
+    ),
+    "RGB16": (raw(IMAGE, format=pb.PIXEL_FORMAT_RGB16), {INVALID}, ["4x4 RGB16", "needs 96 bytes, got 16"]),
+    "big endian bytes": (raw(IMAGE, big_endian=True), {INVALID}, ["big_endian", "Mono8"]),
+    "big endian bits": (raw(IMAGE, format=pb.PIXEL_FORMAT_MONO12P, data=bytes(24), big_endian=True), {INVALID}, ["big_endian", "Mono12p"]),
+    "an unknown compression": (raw(IMAGE, compression=9), {INVALID}, ["compression 9"]),
+    "not zlib": (raw(IMAGE, compression=ZLIB), {INVALID}, ["zlib: damaged"]),
+    "not LZ4": (raw(IMAGE, compression=LZ4), {INVALID}, ["LZ4: damaged"]),
+    "zlib, cut off": (raw(IMAGE, compression=ZLIB, data=zlib.compress(IMAGE.tobytes())[:-6]), {INVALID}, ["zlib: cut off"]),
+    "LZ4, cut off": (raw(IMAGE, compression=LZ4, data=lz4.frame.compress(IMAGE.tobytes())[:-4]), {INVALID}, ["LZ4: cut off"]),
+    "zlib bomb": (raw(IMAGE, compression=ZLIB, data=zlib.compress(bytes(1 << 28))), {INVALID}, ["more than 16 bytes"]),
+    "LZ4 bomb": (raw(IMAGE, compression=LZ4, data=lz4.frame.compress(bytes(1 << 26))), {INVALID}, ["more than 16 bytes"]),
+    "LZ4 of too little": (raw(IMAGE, compression=LZ4, data=lz4.frame.compress(bytes(15))), {INVALID}, ["needs 16 bytes, got 15"]),
+    "zlib and more": (raw(IMAGE, compression=ZLIB, data=zlib.compress(IMAGE.tobytes()) + b"more"), {INVALID}, ["4 bytes after its end"]),
+    "zlib of 65536x65536": (raw(IMAGE, width=65536, height=65536, compression=ZLIB), {TOO_LARGE}, ["at most 8192"]),
     "12 bits of Mono8": (raw(IMAGE, significant_bits=12), {INVALID}, ["significant_bits 12", "Mono8 has 8"]),
     "shared slot": (pb.Frame(id=1, shared=SHARED), {UNSUPPORTED}, ["shared"]),
-    "measure_on": (raw(IMAGE, frame={"measure_on": 7}), {UNSUPPORTED}, ["measure_on"]),
+    "measure_on": (raw(IMAGE, frame={"measure_on": 7}), {INVALID}, ["measure_on 7", "no such frame"]),
     "no pixels": (pb.Frame(id=1), {INVALID}, ["pixels"]),
     "truncated PNG": (encoded(GOOD_PNG[: len(GOOD_PNG) // 2]), {INVALID}, ["png"]),
     "PNG with a wrong checksum": (encoded(GOOD_PNG[:60] + b"\xff\xff" + GOOD_PNG[62:]), {INVALID}, ["png"]),
@@ -152,7 +189,7 @@ BAD_FRAMES = {
     "truncated JPEG": (encoded(b"\xff\xd8\xff\xe0\x00\x10JFIF"), {INVALID}, ["jpeg"]),
     "NaN threshold": (raw(IMAGE, frame={"thresholds": THRESHOLDS(confidence=NAN)}), {INVALID}, ["thresholds.confidence NaN"]),
     "border of one frame": (
-        raw(IMAGE, frame={"thresholds": THRESHOLDS(border=pb.BORDER_RULE_DROP)}), {UNSUPPORTED}, ["border"],
+        raw(IMAGE, frame={"thresholds": THRESHOLDS(border=77)}), {INVALID}, ["border 77"],
     ),
     "metadata over 64 KiB": (
         raw(IMAGE, frame={"metadata": pb.FrameMetadata(channel="x" * 70_000)}), {INVALID, TOO_LARGE}, ["metadata", "65536"],

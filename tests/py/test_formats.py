@@ -1,14 +1,16 @@
 """Pixel formats and image files: the same pixels give the same cells, whatever they come in."""
 
 import io
+import zlib
 
 import imagecodecs
+import lz4.frame
 import numpy as np
 import pytest
 import tifffile
 from client import Session, cells, encoded, iou, notices, pixels, png, raw, tiny_options
 from contract import pb
-from frames import demo_frame, discs, noise8, noise16
+from frames import bit_stream, demo_frame, discs, gige_packed, noise8, noise16
 
 WINDOW = pb.Normalization(window=pb.Normalization.Window(low=0, high=1000))
 MONO8 = discs(160, 120, seed=1)
@@ -33,6 +35,31 @@ def tiff(image: np.ndarray, **options) -> bytes:
     return out.getvalue()
 
 
+def packed(image: np.ndarray, name: str, **fields) -> pb.Frame:
+    bits, pack = int(name[4:6]), gige_packed if name.endswith("PACKED") else bit_stream
+    return raw(image, format=pb.PixelFormat.Value(f"PIXEL_FORMAT_{name}"), data=pack(image, bits), **fields)
+
+
+def compressed(image: np.ndarray, kind: str, data: bytes, **fields) -> pb.Frame:
+    return raw(image, compression=pb.Compression.Value(f"COMPRESSION_{kind}"), data=data, **fields)
+
+
+def flipped(frame: pb.Frame, horizontal: bool, vertical: bool) -> pb.Frame:
+    frame.flip_horizontal, frame.flip_vertical = horizontal, vertical
+    return frame
+
+
+def turned(image: np.ndarray) -> np.ndarray:
+    """What the flips undo."""
+    return np.ascontiguousarray(image[::-1, ::-1])
+
+
+# An odd width: packed rows end within a byte.
+ODD_10, ODD_12 = TEN_BITS[:, :157], TWELVE_BITS[:, :157]
+RGB16 = RGB.astype(np.uint16) * 257
+HIGH_FIRST = MONO16.astype(">u2").tobytes()
+LZ4_LINKED = lz4.frame.compress(MONO16.tobytes(), block_linked=True, content_checksum=True, block_size=lz4.frame.BLOCKSIZE_MAX64KB)
+
 RGBA, BGRA = np.dstack([RGB, noise8(160, 120)]), np.dstack([RGB[..., ::-1], noise8(160, 120)])
 
 # What it is compared with, and the same pixels in another form.
@@ -48,6 +75,28 @@ SAME = {
     "Mono12 as Mono16 of 12 bits": (raw(TWELVE_BITS, format=pb.PIXEL_FORMAT_MONO12), raw(TWELVE_BITS, significant_bits=12)),
     "Mono10 as Mono16 of 10 bits": (raw(TEN_BITS, format=pb.PIXEL_FORMAT_MONO10), raw(TEN_BITS, significant_bits=10)),
     "Mono14 as Mono16 of 14 bits": (raw(FOURTEEN_BITS, format=pb.PIXEL_FORMAT_MONO14), raw(FOURTEEN_BITS, significant_bits=14)),
+    "Mono10p": (raw(ODD_10, format=pb.PIXEL_FORMAT_MONO10), packed(ODD_10, "MONO10P")),
+    "Mono12p": (raw(ODD_12, format=pb.PIXEL_FORMAT_MONO12), packed(ODD_12, "MONO12P")),
+    "Mono10Packed": (raw(ODD_10, format=pb.PIXEL_FORMAT_MONO10), packed(ODD_10, "MONO10PACKED")),
+    "Mono12Packed": (raw(ODD_12, format=pb.PIXEL_FORMAT_MONO12), packed(ODD_12, "MONO12PACKED")),
+    "RGB16 of 8 bits": (raw(RGB), raw(RGB.astype(np.uint16), significant_bits=8)),
+    "RGB16 of grey": (raw(MONO16), raw(np.dstack([MONO16] * 3))),
+    "Mono16, high byte first": (raw(MONO16), raw(MONO16, big_endian=True, data=HIGH_FIRST)),
+    "RGB16, high byte first": (raw(RGB16), raw(RGB16, big_endian=True, data=RGB16.astype(">u2").tobytes())),
+    "zlib": (raw(MONO16), compressed(MONO16, "ZLIB", zlib.compress(MONO16.tobytes()))),
+    "LZ4": (raw(MONO16), compressed(MONO16, "LZ4", lz4.frame.compress(MONO16.tobytes()))),
+    "LZ4, linked blocks": (raw(MONO16), compressed(MONO16, "LZ4", LZ4_LINKED)),
+    "LZ4, high byte first": (raw(MONO16), compressed(MONO16, "LZ4", lz4.frame.compress(HIGH_FIRST), big_endian=True)),
+    "LZ4 with a stride": (raw(MONO8), compressed(MONO8, "LZ4", lz4.frame.compress(padded(MONO8, 197, False)["data"]), row_stride=197)),
+    "Mono12p, zlib": (
+        raw(ODD_12, format=pb.PIXEL_FORMAT_MONO12),
+        raw(ODD_12, format=pb.PIXEL_FORMAT_MONO12P, compression=pb.COMPRESSION_ZLIB, data=zlib.compress(bit_stream(ODD_12, 12))),
+    ),
+    "bottom-up": (raw(MONO16), flipped(raw(np.ascontiguousarray(MONO16[::-1])), False, True)),
+    "mirrored": (raw(RGB), flipped(raw(np.ascontiguousarray(RGB[:, ::-1])), True, False)),
+    "turned, packed": (raw(ODD_10, format=pb.PIXEL_FORMAT_MONO10), flipped(packed(turned(ODD_10), "MONO10PACKED"), True, True)),
+    "turned, PNG": (raw(MONO16), flipped(encoded(png(turned(MONO16))), True, True)),
+    "TIFF, 16-bit RGB": (raw(RGB16), encoded(tiff(RGB16, photometric="rgb"))),
     "PNG, 8 bit": (raw(MONO8), encoded(png(MONO8))),
     "PNG, 16 bit": (raw(MONO16), encoded(png(MONO16))),
     "PNG, RGB": (raw(RGB), encoded(png(RGB))),
@@ -76,11 +125,35 @@ def test_the_same_pixels_give_the_same_cells(daemon, name):
     assert replies[0].segmentation.normalization == replies[1].segmentation.normalization
 
 
+def test_uneven_light_is_divided_out_as_numpy_does(daemon):
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:120, :160]
+    vignette = 1 - ((x - 80) ** 2 + (y - 60) ** 2) / 20_000
+    dark = random.integers(90, 110, TEN_BITS.shape).astype(np.uint16)
+    flat = (dark + 3000 * vignette).astype(np.uint16)
+    frame = np.clip(dark + TEN_BITS * 3 * vignette, 0, 4095).astype(np.uint16)
+    light = flat.astype(float) - dark
+    corrected = np.clip(np.round((frame.astype(float) - dark) * light.mean() / light), 0, 4095).astype(np.uint16)
+    field = pb.FlatField(flat_raw=packed(flat, "MONO12P").raw, dark_encoded=pb.EncodedImage(data=png(dark)))
+    with Session(daemon, tiny_options()) as session:
+        expected = session.segment(raw(corrected, format=pb.PIXEL_FORMAT_MONO12))
+        uneven = session.segment(raw(frame, format=pb.PIXEL_FORMAT_MONO12))
+    with Session(daemon, tiny_options(flat_field=field)) as session:
+        got = session.segment(packed(frame, "MONO12PACKED"))
+        session.send_frame(raw(frame[:, :150], id=2))
+        failed = session.receive("frame").failed
+    assert cells(got) and cells(got) == cells(expected) != cells(uneven)
+    assert failed.code == pb.Failed.CODE_INVALID_FRAME
+    assert "150x120" in failed.message and "160x120" in failed.message
+
+
 def test_the_full_range_follows_the_significant_bits(daemon):
     formats = {"MONO10": 1023, "MONO12": 4095, "MONO14": 16383, "MONO16": 65535}
+    formats |= {"MONO10P": 1023, "MONO10PACKED": 1023, "MONO12P": 4095, "MONO12PACKED": 4095}
     with Session(daemon, tiny_options()) as session:
         for name, top in formats.items():
-            frame = raw(TEN_BITS, format=pb.PixelFormat.Value(f"PIXEL_FORMAT_{name}"))
+            as_it_is = raw(TEN_BITS, format=pb.PixelFormat.Value(f"PIXEL_FORMAT_{name}"))
+            frame = packed(TEN_BITS, name) if "P" in name else as_it_is
             applied = session.segment(frame).segmentation.normalization
             assert (applied.low, applied.high, applied.policy) == (0, top, "full_range")
 

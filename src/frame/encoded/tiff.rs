@@ -16,7 +16,65 @@ pub(super) fn decode(
     page: u32,
     limits: &FrameLimits,
 ) -> Result<(Layout, Bytes), FrameError> {
-    let failed = |error: TiffError| match error {
+    let decoder = Decoder::new(Metered::new(Cursor::new(file), file.len() as u64));
+    let decoder = decoder.map_err(|error| refusal(error, page, limits))?;
+    let mut decoder = decoder.with_limits(room(limits));
+    read_page(&mut decoder, page, limits)
+}
+
+/// Reads one page. Errors do not say which, but where there is none of that number.
+pub(in crate::frame) fn read_page<R: Read + Seek>(
+    decoder: &mut Decoder<R>,
+    page: u32,
+    limits: &FrameLimits,
+) -> Result<(Layout, Bytes), FrameError> {
+    let failed = |error: TiffError| refusal(error, page, limits);
+    decoder.seek_to_image(page as usize).map_err(failed)?;
+    let (width, height) = decoder.dimensions().map_err(failed)?;
+    limits.check(width, height, PixelFormat::Mono8)?;
+    let format = format_of(decoder, limits)?;
+    limits.check(width, height, format)?;
+    let stored = decoder.image_buffer_layout().map_err(failed)?;
+    let mut pixels = vec![0; stored.complete_len];
+    decoder.read_image_bytes(&mut pixels).map_err(failed)?;
+    Ok(dense(format, width, height, pixels))
+}
+
+/// Of the page that the decoder is at.
+pub(in crate::frame) fn format_of<R: Read + Seek>(
+    decoder: &mut Decoder<R>,
+    limits: &FrameLimits,
+) -> Result<PixelFormat, FrameError> {
+    let failed = |error: TiffError| refusal(error, 0, limits);
+    let color = decoder.colortype().map_err(failed)?;
+    let stored = decoder.image_buffer_layout().map_err(failed)?;
+    // WhiteIsZero is inverted by the decoder, by the container's full range.
+    match (color, stored.sample_type, stored.planes) {
+        (ColorType::Gray(8), Some(DecodingSampleType::U8), 1) => Ok(PixelFormat::Mono8),
+        (ColorType::Gray(16), Some(DecodingSampleType::U16), 1) => Ok(PixelFormat::Mono16),
+        (ColorType::RGB(8), Some(DecodingSampleType::U8), 1) => Ok(PixelFormat::Rgb8),
+        (ColorType::RGBA(8), Some(DecodingSampleType::U8), 1) => Ok(PixelFormat::Rgba8),
+        (ColorType::RGB(16), Some(DecodingSampleType::U16), 1) => Ok(PixelFormat::Rgb16),
+        (_, _, planes) => Err(FrameError::Unsupported(format!(
+            "TIFF: {color:?} pixels, samples of type {:?}, {planes} plane(s): send unsigned grey or interleaved \
+             colour of 8 or 16 bits a channel",
+            stored.sample_format
+        ))),
+    }
+}
+
+/// What a decoder may need for a page.
+pub(in crate::frame) fn room(limits: &FrameLimits) -> Limits {
+    let most = usize::try_from(limits.max_frame_bytes).unwrap_or(usize::MAX);
+    let mut room = Limits::default();
+    room.decoding_buffer_size = most;
+    room.intermediate_buffer_size = most;
+    room
+}
+
+/// What is said of a page that cannot be read.
+pub(in crate::frame) fn refusal(error: TiffError, page: u32, limits: &FrameLimits) -> FrameError {
+    match error {
         TiffError::FormatError(TiffFormatError::ImageFileDirectoryNotFound) => FrameError::Invalid(
             format!("page {page}: the TIFF file has fewer pages; pages count from 0"),
         ),
@@ -26,57 +84,42 @@ pub(super) fn decode(
             limits.max_frame_bytes
         )),
         error => FrameError::Invalid(format!("TIFF: damaged: {error}")),
-    };
-    let most = usize::try_from(limits.max_frame_bytes).unwrap_or(usize::MAX);
-    let mut room = Limits::default();
-    room.decoding_buffer_size = most;
-    room.intermediate_buffer_size = most;
-
-    let mut decoder = Decoder::new(Metered::new(file))
-        .map_err(failed)?
-        .with_limits(room);
-    decoder.seek_to_image(page as usize).map_err(failed)?;
-    let (width, height) = decoder.dimensions().map_err(failed)?;
-    limits.check(width, height, 1)?;
-    let color = decoder.colortype().map_err(failed)?;
-    let stored = decoder.image_buffer_layout().map_err(failed)?;
-    // WhiteIsZero is inverted by the decoder, by the container's full range.
-    let format = match (color, stored.sample_type, stored.planes) {
-        (ColorType::Gray(8), Some(DecodingSampleType::U8), 1) => PixelFormat::Mono8,
-        (ColorType::Gray(16), Some(DecodingSampleType::U16), 1) => PixelFormat::Mono16,
-        (ColorType::RGB(8), Some(DecodingSampleType::U8), 1) => PixelFormat::Rgb8,
-        (ColorType::RGBA(8), Some(DecodingSampleType::U8), 1) => PixelFormat::Rgba8,
-        (_, _, planes) => {
-            return Err(FrameError::Unsupported(format!(
-                "TIFF: {color:?} pixels, samples of type {:?}, {planes} plane(s): send unsigned grey of 8 or 16 bits, or \
-                 interleaved colour of 8 bits a channel",
-                stored.sample_format
-            )));
-        }
-    };
-    limits.check(width, height, format.bytes_per_pixel())?;
-    let mut pixels = vec![0; stored.complete_len];
-    decoder.read_image_bytes(&mut pixels).map_err(failed)?;
-    Ok(dense(format, width, height, pixels))
+    }
 }
 
 /// A file that can be read through only a few times: directories and strips that share their bytes would otherwise let a
 /// small file keep the decoder busy for hours.
-struct Metered<'a> {
-    file: Cursor<&'a [u8]>,
+#[derive(Debug)]
+pub(in crate::frame) struct Metered<R> {
+    file: R,
+    bytes: u64,
     left: u64,
 }
 
-impl<'a> Metered<'a> {
-    fn new(file: &'a [u8]) -> Self {
-        Metered {
-            file: Cursor::new(file),
-            left: 4 * file.len() as u64 + (1 << 20),
-        }
+impl<R> Metered<R> {
+    /// A file of so many bytes.
+    pub(in crate::frame) fn new(file: R, bytes: u64) -> Self {
+        let mut metered = Metered {
+            file,
+            bytes,
+            left: 0,
+        };
+        metered.again();
+        metered
+    }
+
+    /// Starts afresh: another page is read.
+    pub(in crate::frame) fn again(&mut self) {
+        self.left = self.bytes.saturating_mul(4).saturating_add(1 << 20);
+    }
+
+    /// Bytes of the file.
+    pub(in crate::frame) fn length(&self) -> u64 {
+        self.bytes
     }
 }
 
-impl Read for Metered<'_> {
+impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buf)?;
         self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
@@ -86,7 +129,7 @@ impl Read for Metered<'_> {
     }
 }
 
-impl Seek for Metered<'_> {
+impl<R: Seek> Seek for Metered<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
     }
