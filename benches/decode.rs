@@ -106,6 +106,7 @@ fn thresholds() -> Thresholds {
         max_area_um2: None,
         classes: Vec::new(),
         class_confidence: BTreeMap::new(),
+        border: Default::default(),
     }
 }
 
@@ -122,6 +123,8 @@ fn settled(decoded: Decoded, side: u32) -> Segmentation {
         truncated: decoded.truncated,
         notices: Vec::new(),
         times: StageTimes::default(),
+        own_span: None,
+        tiles: 1,
     };
     settle(&raw, &thresholds(), None)
 }

@@ -126,6 +126,8 @@ pub fn cells(frame: &Frame, count: usize, side: u32) -> RawSegmentation {
         truncated: false,
         notices: Vec::new(),
         times: StageTimes::default(),
+        own_span: None,
+        tiles: 1,
     }
 }
 
@@ -156,6 +158,7 @@ fn model() -> ModelSpec {
             max_area_um2: None,
             classes: Vec::new(),
             class_confidence: BTreeMap::new(),
+            border: Default::default(),
         },
         normalization: Normalization::FullRange,
         tensors: Tensors {

@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod cuda;
 pub mod fake;
 mod memory;
+pub mod tiled;
 
 /// A model on a device, which opens lanes.
 pub trait Backend: Send + Sync {
@@ -27,7 +28,8 @@ pub trait Backend: Send + Sync {
     fn description(&self) -> &Description;
 }
 
-/// Runs one frame at a time, on the thread that opened it. Blocks on purpose: overlap comes from more lanes.
+/// Runs one frame at a time, on the thread that opened it. Blocks on purpose: overlap comes from more lanes. Called through
+/// [`tiled::segment`], which cuts what is too large.
 pub trait Lane {
     /// One frame from pixels to raw masks.
     fn segment(
@@ -36,6 +38,24 @@ pub trait Lane {
         params: &Params,
         ticket: &Ticket,
     ) -> Result<RawSegmentation, LaneError>;
+
+    /// Tiles that it takes at a time.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// The same for each of at most [`Lane::batch`] frames: tiles of one frame. Each is a sign of life.
+    fn segment_many(
+        &mut self,
+        frames: &[Frame],
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<Vec<RawSegmentation>, LaneError> {
+        frames
+            .iter()
+            .map(|frame| self.segment(frame, params, ticket))
+            .collect()
+    }
 }
 
 /// What runs, where and why: for the log and for a session's opening.

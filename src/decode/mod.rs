@@ -4,6 +4,9 @@
 //! are computed at camera resolution and inside each box only: prototypes are never upsampled whole.
 
 mod disjoint;
+mod edge;
+mod filter;
+mod merge;
 mod nms;
 mod paint;
 #[cfg(test)]
@@ -12,7 +15,9 @@ mod testing;
 mod tests;
 mod yolo_seg;
 
-pub use disjoint::{as_decoded, settle};
+pub use disjoint::{as_decoded, disjoint};
+pub use filter::{hide, settle};
+pub use merge::Seams;
 pub(crate) use paint::MaskAxis;
 
 use std::cmp::Reverse;

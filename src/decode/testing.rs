@@ -21,6 +21,7 @@ pub(super) fn thresholds() -> Thresholds {
         max_area_um2: None,
         classes: Vec::new(),
         class_confidence: BTreeMap::new(),
+        border: Default::default(),
     }
 }
 
@@ -44,6 +45,8 @@ pub(super) fn raw(masks: Vec<Mask>, width: u32, height: u32) -> RawSegmentation 
         truncated: false,
         notices: Vec::new(),
         times: StageTimes::default(),
+        own_span: None,
+        tiles: 1,
     }
 }
 

@@ -39,6 +39,7 @@ impl Settled<'_> {
             max_area_um2: None,
             classes: Vec::new(),
             class_confidence: Default::default(),
+            border: Default::default(),
         };
         thresholds
             .check(n_classes, u32::MAX)

@@ -14,7 +14,7 @@ use super::{
     queue::{Next, Queue},
 };
 use crate::{
-    backend::{Backend, Lane, LaneError, Ticket},
+    backend::{Backend, Lane, LaneError, Ticket, tiled},
     frame::{Frame, FrameLimits, FrameMetadata, Layout, PixelFormat},
     model::ModelSpec,
     params::Params,
@@ -63,7 +63,7 @@ fn run_frames(backend: &dyn Backend, queue: &Queue, index: usize, mut lane: Box<
             }
             Next::Fail(work, why) => (work.answer)(Err(LaneError::Device(why))),
             Next::Run(work) => {
-                let fate = run_frame(&mut *lane, queue, index, work);
+                let fate = run_frame(&mut *lane, backend.model(), queue, index, work);
                 match fate {
                     Fate::Good => {}
                     Fate::Broken(why) => {
@@ -99,7 +99,13 @@ enum Fate {
     DeviceLost(String),
 }
 
-fn run_frame(lane: &mut dyn Lane, queue: &Queue, index: usize, work: Work) -> Fate {
+fn run_frame(
+    lane: &mut dyn Lane,
+    model: &ModelSpec,
+    queue: &Queue,
+    index: usize,
+    work: Work,
+) -> Fate {
     let Work {
         frame,
         params,
@@ -107,7 +113,7 @@ fn run_frame(lane: &mut dyn Lane, queue: &Queue, index: usize, work: Work) -> Fa
         answer,
     } = work;
     queue.running().begin(index, ticket.clone(), answer);
-    let result = segment(lane, &frame, &params, &ticket);
+    let result = segment(lane, model, &frame, &params, &ticket);
     let answer = queue.running().end(index);
     let fate = match &result {
         Ok(_) | Err(LaneError::Frame(_)) => Fate::Good,
@@ -125,11 +131,13 @@ fn run_frame(lane: &mut dyn Lane, queue: &Queue, index: usize, work: Work) -> Fa
 /// A panic is a lost lane: its buffers may be in any state.
 fn segment(
     lane: &mut dyn Lane,
+    model: &ModelSpec,
     frame: &Frame,
     params: &Params,
     ticket: &Ticket,
 ) -> Result<RawSegmentation, LaneError> {
-    catch_unwind(AssertUnwindSafe(|| lane.segment(frame, params, ticket)))
+    let segment = || tiled::segment(lane, model, frame, params, ticket);
+    catch_unwind(AssertUnwindSafe(segment))
         .unwrap_or_else(|panic| Err(LaneError::Lane(format!("panic: {}", panic_text(&*panic)))))
 }
 
@@ -143,12 +151,10 @@ fn open(backend: &dyn Backend) -> Result<Box<dyn Lane>, LaneError> {
         )))
     })?;
     let model = backend.model();
-    let params = Params {
-        thresholds: model.thresholds.clone(),
-        normalization: model.normalization,
-    };
+    let params = Params::new(model.thresholds.clone(), model.normalization);
     segment(
         &mut *lane,
+        model,
         &warm_up_frame(model),
         &params,
         &Ticket::default(),

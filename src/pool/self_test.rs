@@ -29,10 +29,10 @@ impl LanePool {
         let test = Arc::new(SelfTest {
             left: Mutex::new(RUNS),
             frame: frame(self.model()),
-            params: Arc::new(Params {
-                thresholds: self.model().thresholds.clone(),
-                normalization: self.model().normalization,
-            }),
+            params: Arc::new(Params::new(
+                self.model().thresholds.clone(),
+                self.model().normalization,
+            )),
             began: Instant::now(),
             answers,
         });

@@ -27,10 +27,7 @@ impl Frames {
         let (answers, received) = mpsc::channel();
         let waiting = Mutex::new(bytes.iter().map(|&byte| (byte, Instant::now())).collect());
         let model = pool.model();
-        let params = Params {
-            thresholds: model.thresholds.clone(),
-            normalization: model.normalization,
-        };
+        let params = Params::new(model.thresholds.clone(), model.normalization);
         (
             Arc::new(Frames {
                 waiting,

@@ -9,7 +9,7 @@ use crate::{
     frame::Frame,
     geometry::Letterbox,
     model::ModelSpec,
-    params::{Normalization, Params},
+    params::{Params, Span},
     preprocess,
     segmentation::{AppliedNormalization, Notice, RawSegmentation, StageTimes},
 };
@@ -25,6 +25,7 @@ pub(super) struct CpuLane {
 pub(super) struct Inferred {
     pub letterbox: Letterbox,
     pub normalization: AppliedNormalization,
+    pub own_span: Option<Span>,
     pub notices: Vec<Notice>,
     pub times: StageTimes,
 }
@@ -43,17 +44,23 @@ impl CpuLane {
     pub(super) fn infer(
         &mut self,
         frame: &Frame,
-        normalization: &Normalization,
+        params: &Params,
         ticket: &Ticket,
     ) -> Result<Inferred, LaneError> {
         let mut times = StageTimes::default();
         ticket.look()?;
         let started = Instant::now();
-        let letterbox = Letterbox::new(
+        let letterbox = Letterbox::at_most(
             (frame.width(), frame.height()),
             (self.model.input_width, self.model.input_height),
+            params.largest_scale,
         );
-        let (applied, mut notices) = preprocess::window(frame, normalization, &mut self.preprocess);
+        let preprocess::Shown {
+            applied,
+            own_span,
+            mut notices,
+        } = preprocess::window(frame, &params.normalization, &mut self.preprocess)
+            .by(params.smoothed);
         preprocess::letterbox(
             frame,
             &applied,
@@ -74,6 +81,7 @@ impl CpuLane {
         Ok(Inferred {
             letterbox,
             normalization: applied,
+            own_span,
             notices,
             times,
         })
@@ -90,9 +98,10 @@ impl Lane for CpuLane {
         let Inferred {
             letterbox,
             normalization,
+            own_span,
             notices,
             mut times,
-        } = self.infer(frame, &params.normalization, ticket)?;
+        } = self.infer(frame, params, ticket)?;
 
         ticket.look()?;
         let started = Instant::now();
@@ -117,6 +126,8 @@ impl Lane for CpuLane {
             truncated,
             notices,
             times,
+            own_span,
+            tiles: 1,
         })
     }
 }

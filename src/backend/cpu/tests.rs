@@ -7,7 +7,7 @@ use crate::{
     backend::Ticket,
     frame::{Frame, FrameLimits, FrameMetadata, Layout, PixelFormat},
     model::bundled,
-    params::Normalization,
+    params::{Normalization, Params},
 };
 
 fn settings(kind: EngineKind) -> EngineSettings {
@@ -22,6 +22,10 @@ fn open(kind: EngineKind) -> Result<CpuLane, BackendError> {
     let backend = CpuBackend::new(bundled().unwrap(), &settings(kind), 1)?;
     let network = backend.engine.open().unwrap();
     Ok(CpuLane::new(backend.model, network))
+}
+
+fn params(normalization: Normalization) -> Params {
+    Params::new(bundled().unwrap().spec.thresholds.clone(), normalization)
 }
 
 /// Bright discs on a dark ground.
@@ -52,7 +56,7 @@ fn raw_outputs(mut lane: CpuLane) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     for frame in [frame(20), frame(9)] {
         let percentiles = bundled().unwrap().spec.normalization;
-        lane.infer(&frame, &percentiles, &Ticket::default())
+        lane.infer(&frame, &params(percentiles), &Ticket::default())
             .unwrap();
         let outputs = lane.network.outputs();
         all.push(outputs.detections.to_vec());
@@ -98,7 +102,7 @@ fn a_cancelled_frame_is_given_up_before_the_network_runs() {
     let mut lane = open(EngineKind::Rten).unwrap();
     let ticket = Ticket::default();
     ticket.cancel();
-    let result = lane.infer(&frame(20), &Normalization::FullRange, &ticket);
+    let result = lane.infer(&frame(20), &params(Normalization::FullRange), &ticket);
     assert!(matches!(result, Err(LaneError::Frame(why)) if why == "cancelled"));
     assert_eq!(ticket.beats(), 1);
 }

@@ -1,4 +1,4 @@
-//! One frame after the other on one CUDA stream.
+//! One frame after the other on one CUDA stream; tiles of a frame as many at a time as the engine takes.
 //!
 //! Everything is allocated and captured when the lane opens, for the largest frame that the settings allow: the graph depends on
 //! no frame, so a client that sends another shape each time costs nothing. For a frame: parameters and pixels into page-locked
@@ -41,10 +41,8 @@ pub(super) struct CudaLane {
     sequence: Sequence,
     /// After everything of a frame.
     done: Event,
-    upload: HostBuffer,
-    answer: HostBuffer,
-    /// What the upload is copied to.
-    frame: DeviceBuffer,
+    /// One for each frame that the engine takes at a time.
+    seats: Vec<Seat>,
     /// What kernels and engine read and write; only their addresses are used.
     _device: Vec<DeviceBuffer>,
     loaded: Arc<Loaded>,
@@ -53,6 +51,18 @@ pub(super) struct CudaLane {
     n_frames: u64,
     /// Buffers that its thread had made when it was open.
     allocations: u64,
+}
+
+/// A frame's place in the engine's batch.
+struct Seat {
+    upload: HostBuffer,
+    /// What the upload is copied to.
+    frame: DeviceBuffer,
+    answer: HostBuffer,
+    /// Of the frame that sits there: its answer carries it.
+    sequence: u64,
+    /// Of `upload` that go up.
+    n_bytes: usize,
 }
 
 impl CudaLane {
@@ -83,7 +93,6 @@ impl CudaLane {
         let input = on_device(sizes.input)?;
         let detections = on_device(sizes.detections)?;
         let prototypes = on_device(sizes.prototypes)?;
-        let workspace = on_device(sizes.workspace)?;
         let tensors = &loaded.model.tensors;
         let mut addresses = vec![
             (tensors.input.clone(), input),
@@ -113,19 +122,33 @@ impl CudaLane {
             unsafe { engine.set_tensor_address(name, *address) }.map_err(lost)?;
         }
 
-        let frame = DeviceBuffer::zeroed(context, sizes.upload, &stream)?;
-        let answer = HostBuffer::mapped(context, sizes.answer)?;
-        let args = LaneArgs::new(
-            sizes,
-            &Addresses {
-                upload: frame.address(),
-                input,
-                detections,
-                prototypes,
-                workspace,
-                answer: answer.device_address()?,
-            },
-        );
+        let (mut seats, mut args) = (Vec::new(), Vec::new());
+        for place in 0..loaded.storage.batch as u64 {
+            let seat = Seat {
+                // First what a lane cannot do without.
+                answer: HostBuffer::mapped(context, sizes.answer)?,
+                upload: HostBuffer::to_send(context, sizes.upload)?,
+                frame: DeviceBuffer::zeroed(context, sizes.upload, &stream)?,
+                sequence: 0,
+                n_bytes: 0,
+            };
+            // A tensor's frames lie one after the other.
+            let of = |tensor: u64, n_bytes: usize| {
+                tensor + place * (n_bytes / loaded.storage.batch) as u64
+            };
+            args.push(LaneArgs::new(
+                sizes,
+                &Addresses {
+                    upload: seat.frame.address(),
+                    input: of(input, sizes.input),
+                    detections: of(detections, sizes.detections),
+                    prototypes: of(prototypes, sizes.prototypes),
+                    workspace: on_device(sizes.workspace)?,
+                    answer: seat.answer.device_address()?,
+                },
+            ));
+            seats.push(seat);
+        }
         let mut lane = CudaLane {
             graph: None,
             engine: Some(engine),
@@ -136,9 +159,7 @@ impl CudaLane {
                 stream,
             },
             done: Event::to_wait_for(context)?,
-            upload: HostBuffer::to_send(context, sizes.upload)?,
-            answer,
-            frame,
+            seats,
             _device: device,
             loaded: Arc::clone(loaded),
             _profile: profile,
@@ -154,12 +175,9 @@ impl CudaLane {
     fn rehearse(&mut self) -> Result<(), LaneError> {
         let blank = blank();
         let model = Arc::clone(&self.loaded.model);
-        let params = Params {
-            thresholds: model.thresholds.clone(),
-            normalization: model.normalization,
-        };
-        let n_bytes = self.fill(&blank, &params)?;
-        self.start(n_bytes)?;
+        let params = Params::new(model.thresholds.clone(), model.normalization);
+        self.fill(std::slice::from_ref(&blank), &params)?;
+        self.start()?;
         self.wait()?;
 
         let engine = self.engine.as_mut().expect("there until it is dropped");
@@ -183,30 +201,39 @@ impl CudaLane {
                     warn!(%error, "no CUDA graph: kernels are launched one by one, which is slower");
                 }
                 // A capture that failed half-way may have left the engine in any state: a lane that cannot do this is broken.
-                let n_bytes = self.fill(&blank, &params)?;
-                self.start(n_bytes)?;
+                self.fill(std::slice::from_ref(&blank), &params)?;
+                self.start()?;
                 self.wait()?;
             }
         }
         Ok(())
     }
 
-    /// Parameters and pixels into the memory that goes up; how many bytes that are.
-    fn fill(&mut self, frame: &Frame, params: &Params) -> Result<usize, LaneError> {
-        self.n_frames += 1;
-        // SAFETY: no copy is under way: the frame before was waited for, or the lane is not used any more.
-        let upload = unsafe { self.upload.bytes_mut() };
+    /// Parameters and pixels into the memory that goes up. There are at most as many frames as seats: the others get a pixel.
+    fn fill(&mut self, frames: &[Frame], params: &Params) -> Result<(), LaneError> {
         let Loaded { sizes, model, .. } = &*self.loaded;
-        kernels::fill(upload, sizes, self.n_frames, frame, params, model).map_err(LaneError::Frame)
+        let blank = blank();
+        for (place, seat) in self.seats.iter_mut().enumerate() {
+            self.n_frames += 1;
+            seat.sequence = self.n_frames;
+            let frame = frames.get(place).unwrap_or(&blank);
+            // SAFETY: no copy is under way: the frames before were waited for, or the lane is not used any more.
+            let upload = unsafe { seat.upload.bytes_mut() };
+            seat.n_bytes = kernels::fill(upload, sizes, seat.sequence, frame, params, model)
+                .map_err(LaneError::Frame)?;
+        }
+        Ok(())
     }
 
-    /// Asks for everything that a frame needs.
-    fn start(&mut self, n_bytes: usize) -> Result<(), LaneError> {
+    /// Asks for everything that the frames in the seats need.
+    fn start(&mut self) -> Result<(), LaneError> {
         let sequence = &self.sequence;
         let stream = &sequence.stream;
         sequence.marks.start.record(stream)?;
-        // SAFETY: the lane touches neither buffer before `wait` has succeeded, and `drop` waits for the stream.
-        unsafe { stream.copy_up(&self.upload, &self.frame, n_bytes) }?;
+        for seat in &self.seats {
+            // SAFETY: the lane touches neither buffer before `wait` has succeeded, and `drop` waits for the stream.
+            unsafe { stream.copy_up(&seat.upload, &seat.frame, seat.n_bytes) }?;
+        }
         sequence.marks.copied.record(stream)?;
         match &self.graph {
             // SAFETY: as for the copy.
@@ -239,40 +266,94 @@ impl Lane for CudaLane {
         params: &Params,
         ticket: &Ticket,
     ) -> Result<RawSegmentation, LaneError> {
+        let mut answers = self.run(std::slice::from_ref(frame), params, ticket)?;
+        Ok(answers.swap_remove(0))
+    }
+
+    fn batch(&self) -> usize {
+        self.seats.len()
+    }
+
+    fn segment_many(
+        &mut self,
+        tiles: &[Frame],
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<Vec<RawSegmentation>, LaneError> {
+        let mut answers = Vec::with_capacity(tiles.len());
+        for together in tiles.chunks(self.seats.len()) {
+            answers.extend(self.run(together, params, ticket)?);
+        }
+        Ok(answers)
+    }
+}
+
+impl CudaLane {
+    /// As many frames as there are seats, at once.
+    fn run(
+        &mut self,
+        frames: &[Frame],
+        params: &Params,
+        ticket: &Ticket,
+    ) -> Result<Vec<RawSegmentation>, LaneError> {
         ticket.look()?;
         let started = Instant::now();
-        let n_bytes = self.fill(frame, params)?;
+        self.fill(frames, params)?;
         let filled = started.elapsed();
 
         ticket.look()?;
-        self.start(n_bytes)?;
+        self.start()?;
         self.wait()?;
         ticket.beat();
 
-        // SAFETY: the device has done what it was asked for, and is asked again by `&mut self` only.
-        let answer = unsafe { self.answer.bytes() };
-        let Loaded { sizes, model, .. } = &*self.loaded;
-        let Answer {
-            instances,
-            normalization,
-            truncated,
-            notices,
-        } = kernels::read(answer, sizes, self.n_frames, frame, params, model)
-            .map_err(LaneError::Lane)?;
         let times = self.sequence.marks.times(filled)?;
+        let read = frames.iter().zip(&self.seats).enumerate();
+        let answers = read.map(|(place, (frame, seat))| {
+            // All went through together: their time is counted once.
+            let times = match place {
+                0 => times,
+                _ => StageTimes::default(),
+            };
+            self.read(frame, seat, params, times)
+        });
+        let answers = answers.collect();
         debug_assert_eq!(
             driver::allocations(),
             self.allocations,
             "an open lane makes no buffers"
         );
+        answers
+    }
+
+    /// A seat's answer, after everything was waited for.
+    fn read(
+        &self,
+        frame: &Frame,
+        seat: &Seat,
+        params: &Params,
+        times: StageTimes,
+    ) -> Result<RawSegmentation, LaneError> {
+        // SAFETY: the device has done what it was asked for, and is asked again by `&mut self` only.
+        let answer = unsafe { seat.answer.bytes() };
+        let Loaded { sizes, model, .. } = &*self.loaded;
+        let Answer {
+            instances,
+            normalization,
+            own_span,
+            truncated,
+            notices,
+        } = kernels::read(answer, sizes, seat.sequence, frame, params, model)
+            .map_err(LaneError::Lane)?;
         Ok(RawSegmentation {
             width: frame.width(),
             height: frame.height(),
             instances,
             normalization,
+            own_span,
             truncated,
             notices,
             times,
+            tiles: 1,
         })
     }
 }

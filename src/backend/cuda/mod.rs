@@ -20,7 +20,7 @@ pub(crate) mod workbench;
 use std::{path::PathBuf, sync::Arc};
 
 pub use exit::exit_now;
-use tracing::{info, warn};
+use tracing::info;
 
 use self::{
     device::{Device, Gpus, NoGpu},
@@ -173,10 +173,10 @@ impl CudaBackend {
         let storage = file.storage(&tensors)?;
         check_layouts(file, &engine)?;
         if storage.batch > 1 {
-            warn!(
+            info!(
                 model = model.name,
                 batch = storage.batch,
-                "the engine computes a fixed batch and one frame is in it: build it for one"
+                "the engine computes a fixed batch: tiles of large frames fill it, a frame alone takes as long as all of it"
             );
         }
         // Later versions let any number of contexts share a profile.
@@ -202,7 +202,7 @@ impl CudaBackend {
             lanes: lanes as u64,
             weights: file.plan().len() as u64,
             engine: engine.device_memory_bytes(),
-            buffers: buffers_bytes(&sizes, device.integrated),
+            buffers: buffers_bytes(&sizes, storage.batch, device.integrated),
         };
         memory.check(settings.memory_limit_mib)?;
         let claim = Claim::new(memory.need(), lanes, settings.total_memory_mib)?;
@@ -295,15 +295,14 @@ impl Memory {
     }
 }
 
-/// Of one lane. Where CPU and GPU share their memory, what is page-locked for the device is taken from it too.
-fn buffers_bytes(sizes: &Sizes, integrated: bool) -> u64 {
+/// Of one lane whose engine takes `batch` frames at a time. Where CPU and GPU share their memory, what is page-locked for the device is taken from it too.
+fn buffers_bytes(sizes: &Sizes, batch: usize, integrated: bool) -> u64 {
     let pinned = match integrated {
         true => sizes.upload + sizes.answer,
         false => 0,
     };
-    let on_device =
-        sizes.upload + sizes.input + sizes.detections + sizes.prototypes + sizes.workspace;
-    (on_device + pinned) as u64
+    let of_each = sizes.upload + sizes.workspace + pinned;
+    (batch * of_each + sizes.input + sizes.detections + sizes.prototypes) as u64
 }
 
 /// What nobody uses. A Jetson's GPU takes its memory from the CPU's, where the driver does not count what the kernel would give

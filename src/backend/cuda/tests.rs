@@ -29,7 +29,9 @@ fn frames_are_prepared_bit_for_bit_on_the_device() {
         bench.stream.synchronize().unwrap();
         // SAFETY: nothing is under way.
         let got = unsafe { bench.input.bytes() };
-        let (window, _) = preprocess::window(&frame, &normalization, &mut scratch);
+        let preprocess::Shown {
+            applied: window, ..
+        } = preprocess::window(&frame, &normalization, &mut scratch);
         let mut wanted = vec![0.0; got.len() / 4];
         preprocess::letterbox(
             &frame,
@@ -69,8 +71,11 @@ fn outputs_become_the_same_cells_on_the_device() {
         let layout = frame.layout();
         assert_eq!(answer.truncated, wanted.truncated, "{layout:?}");
         assert!(answer.instances == wanted.instances, "{layout:?}");
-        let (window, notices) =
-            preprocess::window(&frame, &normalization, &mut preprocess::Scratch::default());
+        let preprocess::Shown {
+            applied: window,
+            notices,
+            ..
+        } = preprocess::window(&frame, &normalization, &mut preprocess::Scratch::default());
         assert_eq!(
             (answer.normalization, answer.notices),
             (window, notices),

@@ -409,32 +409,21 @@ std::uint16_t to_half(float value) {
     return sign | static_cast<std::uint16_t>(kept);
 }
 
-void compute(void* data) {
-    const Job& job = *static_cast<Job*>(data);
-    if (!*job.alive) {
-        illegal("an enqueued inference ran after its context was destroyed");
-    }
-    std::lock_guard<std::mutex> guard(*job.running);
-    for (const Job::Part& part : job.parts) {
-        const std::size_t needed = part.items * part.batch * bytes_of(part.info.type);
-        if (cellsegd_fake_room(part.address) < needed) {
-            illegal("tensor " + part.info.name + " needs " + std::to_string(needed) + " bytes, at its address are " +
-                    std::to_string(cellsegd_fake_room(part.address)));
-        }
-    }
-    count("inferences");
+// One item of the batch, whose tensors lie one after the other.
+void compute_item(const Job& job, std::size_t item, bool nan) {
     const Job::Part& in = job.parts[0];
     std::vector<float> input(in.items);
     for (std::size_t i = 0; i < in.items; ++i) {
+        const std::size_t at = item * in.items + i;
         switch (in.info.type) {
         case F32:
-            input[i] = reinterpret_cast<const float*>(in.address)[i];
+            input[i] = reinterpret_cast<const float*>(in.address)[at];
             break;
         case F16:
-            input[i] = from_half(reinterpret_cast<const std::uint16_t*>(in.address)[i]);
+            input[i] = from_half(reinterpret_cast<const std::uint16_t*>(in.address)[at]);
             break;
         case U8:
-            input[i] = static_cast<float>(reinterpret_cast<const std::uint8_t*>(in.address)[i]) / 255.0f;
+            input[i] = static_cast<float>(reinterpret_cast<const std::uint8_t*>(in.address)[at]) / 255.0f;
             break;
         default:
             illegal("an input of this type is not emulated");
@@ -451,20 +440,39 @@ void compute(void* data) {
     if (!job.model->run(input.data(), outputs.data())) {
         illegal("the network inside the plan does not run");
     }
-    const bool nan = strikes("nan");
     for (std::size_t o = 0; o < computed.size(); ++o) {
         const Job::Part& part = job.parts[1 + o];
-        // Only the first item of a batch is computed; who reads another one gets nothing that looks like an answer.
-        for (std::size_t i = 0; i < part.items * part.batch; ++i) {
-            const float value = i < part.items && !nan ? computed[o][i] : std::numeric_limits<float>::quiet_NaN();
+        for (std::size_t i = 0; i < part.items; ++i) {
+            const std::size_t at = item * part.items + i;
+            const float value = nan ? std::numeric_limits<float>::quiet_NaN() : computed[o][i];
             if (part.info.type == F16) {
-                reinterpret_cast<std::uint16_t*>(part.address)[i] = to_half(value);
+                reinterpret_cast<std::uint16_t*>(part.address)[at] = to_half(value);
             } else if (part.info.type == F32) {
-                reinterpret_cast<float*>(part.address)[i] = value;
+                reinterpret_cast<float*>(part.address)[at] = value;
             } else {
                 illegal("an output of this type is not emulated");
             }
         }
+    }
+}
+
+void compute(void* data) {
+    const Job& job = *static_cast<Job*>(data);
+    if (!*job.alive) {
+        illegal("an enqueued inference ran after its context was destroyed");
+    }
+    std::lock_guard<std::mutex> guard(*job.running);
+    for (const Job::Part& part : job.parts) {
+        const std::size_t needed = part.items * part.batch * bytes_of(part.info.type);
+        if (cellsegd_fake_room(part.address) < needed) {
+            illegal("tensor " + part.info.name + " needs " + std::to_string(needed) + " bytes, at its address are " +
+                    std::to_string(cellsegd_fake_room(part.address)));
+        }
+    }
+    count("inferences");
+    const bool nan = strikes("nan");
+    for (std::size_t item = 0; item < job.parts[0].batch; ++item) {
+        compute_item(job, item, nan);
     }
 }
 

@@ -10,7 +10,7 @@ use cellsegd::{
     config::{EngineSettings, GpuSettings},
     frame::Frame,
     model::{self, ModelFile},
-    params::{MinSpan, Normalization, Params},
+    params::{MinSpan, Normalization, Params, Span},
     segmentation::RawSegmentation,
 };
 
@@ -64,11 +64,34 @@ fn on_the_emulated_gpu() {
     let Some(machine) = Machine::new(TRT_10) else {
         return skipped("no GPU, and none can be emulated");
     };
-    let engine = machine.engine("tensorrt=10.3.0\ncompute=8.9");
-    let mut again: Command = machine.rerun("gpu::conformance::conformance_of_the_gpu");
+    rerun(&machine, "conformance_of_the_gpu", "batch=1");
+}
+
+fn rerun(machine: &Machine, test: &str, plan: &str) {
+    let engine = machine.engine(&format!("tensorrt=10.3.0\ncompute=8.9\n{plan}"));
+    let mut again: Command = machine.rerun(&format!("gpu::conformance::{test}"));
     let output = again.env("CELLSEGD_TEST_ENGINE", engine).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
     machine.assert_nothing_is_left();
+}
+
+#[test]
+fn an_engine_of_two_frames_answers_as_an_engine_of_one() {
+    let Some(engine) = env::var_os("CELLSEGD_TEST_ENGINE") else {
+        return match Machine::new(TRT_10) {
+            Some(machine) => rerun(
+                &machine,
+                "an_engine_of_two_frames_answers_as_an_engine_of_one",
+                "batch=2",
+            ),
+            None => skipped("no GPU, and none can be emulated"),
+        };
+    };
+    let file = model::load_engine(Path::new(&engine)).unwrap();
+    let gpu = CudaBackend::new(&file, &GpuSettings::default(), 1, MAX_FRAME_BYTES).unwrap();
+    let model = gpu.model();
+    let params = Params::new(model.thresholds.clone(), model.normalization);
+    frames_together_are_answered_as_one_by_one(&mut *open(&gpu), &params);
 }
 
 fn on_cpu(file: ModelFile) -> CpuBackend {
@@ -79,10 +102,7 @@ fn on_cpu(file: ModelFile) -> CpuBackend {
 fn conforms(backend: &dyn Backend, reference: &dyn Backend, at_least: f64) {
     let (mut lane, mut expected) = (open(backend), open(reference));
     let model = backend.model();
-    let default = Params {
-        thresholds: model.thresholds.clone(),
-        normalization: model.normalization,
-    };
+    let default = Params::new(model.thresholds.clone(), model.normalization);
     let mut n_cells = 0;
     for (i, frame) in models::frames().iter().enumerate() {
         for (what, steady, params) in variations(&default, frame) {
@@ -96,6 +116,7 @@ fn conforms(backend: &dyn Backend, reference: &dyn Backend, at_least: f64) {
     }
     assert!(0 < n_cells, "frames without cells show nothing");
     nothing_of_a_frame_is_left_for_the_next(&mut *lane, &default);
+    frames_together_are_answered_as_one_by_one(&mut *lane, &default);
     a_frame_that_nobody_waits_for_is_given_up(&mut *lane, &default);
 }
 
@@ -136,6 +157,16 @@ fn variations(default: &Params, frame: &Frame) -> Vec<(&'static str, bool, Param
             }),
         ),
         (
+            "earlier frames' percentiles",
+            true,
+            with(&|params| {
+                params.smoothed = Some(Span {
+                    low: 0.15 * top,
+                    high: 0.5 * top,
+                });
+            }),
+        ),
+        (
             "a window",
             true,
             with(&|params| {
@@ -152,6 +183,16 @@ fn nothing_of_a_frame_is_left_for_the_next(lane: &mut dyn Lane, params: &Params)
     let frames = models::frames();
     let [first, _, again] = [0, 1, 0].map(|i| facts(&segment(lane, &frames[i], params)));
     assert_eq!(first, again);
+}
+
+fn frames_together_are_answered_as_one_by_one(lane: &mut dyn Lane, params: &Params) {
+    let frames = &models::frames()[..3];
+    let together = lane.segment_many(frames, params, &Ticket::default());
+    let together: Vec<String> = together.unwrap().iter().map(facts).collect();
+    let one_by_one = frames
+        .iter()
+        .map(|frame| facts(&segment(lane, frame, params)));
+    assert_eq!(together, one_by_one.collect::<Vec<_>>());
 }
 
 fn a_frame_that_nobody_waits_for_is_given_up(lane: &mut dyn Lane, params: &Params) {
@@ -183,11 +224,12 @@ fn facts(found: &RawSegmentation) -> String {
         height,
         instances,
         normalization,
+        own_span,
         truncated,
         notices,
         ..
     } = found;
-    format!("{width} {height} {normalization:?} {truncated} {notices:?} {instances:?}")
+    format!("{width} {height} {normalization:?} {own_span:?} {truncated} {notices:?} {instances:?}")
 }
 
 fn compare(what: &str, found: &RawSegmentation, wanted: &RawSegmentation, at_least: f64) {

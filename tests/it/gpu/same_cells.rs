@@ -147,6 +147,36 @@ async fn one_frame_runs_in_a_batch_of_any_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tiles_give_the_cells_that_the_cpu_finds_in_tiles() {
+    let Some(machine) = Machine::new(TRT_10) else {
+        return;
+    };
+    let options = pb::SessionOptions {
+        tiling: Some(pb::Tiling {
+            mode: pb::tiling::Mode::On.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    // Twice as wide as the network's input, and one that is larger in one direction only.
+    let frames = [models::frames()[3].clone(), models::frames()[2].clone()];
+    let engine = machine.engine("tensorrt=10.3.0\ncompute=8.9");
+    let served = machine.serve(&["--model", engine.to_str().unwrap()]).await;
+    let found = replies_with(&served, options.clone(), &frames).await;
+    served.stop();
+    let cpu = machine.serve_on_cpu().await;
+    let expected = replies_with(&cpu, options, &frames).await;
+    cpu.stop();
+    let tiles = |replies: &[pb::FrameReply]| -> Vec<u32> {
+        let timings = replies.iter().filter_map(|reply| reply.timing.as_ref());
+        timings.map(|timing| timing.tiles).collect()
+    };
+    assert_eq!(tiles(&expected), [4, 2]);
+    assert_eq!(tiles(&found), [4, 2]);
+    assert_same(&segmented(found), &segmented(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn before_tensorrt_10_each_lane_needs_a_profile_of_a_dynamic_engine() {
     let Some(machine) = Machine::new(TRT_8) else {
         return;
@@ -219,20 +249,30 @@ fn made(machine: &Machine) -> [i64; 7] {
 
 /// The answers to `frames`, four of them in flight.
 pub(super) async fn cells(served: &Served, frames: &[Frame]) -> Vec<pb::Segmentation> {
-    let mut found = Vec::new();
-    for reply in replies(served, frames).await {
-        match reply.outcome {
-            Some(Outcome::Segmentation(segmentation)) => found.push(segmentation),
-            other => panic!("frame {}: {other:?}\n{}", reply.id, served.log()),
-        }
-    }
-    found
+    segmented(replies(served, frames).await)
+}
+
+/// Answers that have cells or none, but no failure.
+fn segmented(replies: Vec<pb::FrameReply>) -> Vec<pb::Segmentation> {
+    let segmentation = |reply: pb::FrameReply| match reply.outcome {
+        Some(Outcome::Segmentation(segmentation)) => segmentation,
+        other => panic!("frame {}: {other:?}", reply.id),
+    };
+    replies.into_iter().map(segmentation).collect()
 }
 
 pub(super) async fn replies(served: &Served, frames: &[Frame]) -> Vec<pb::FrameReply> {
+    replies_with(served, pb::SessionOptions::default(), frames).await
+}
+
+async fn replies_with(
+    served: &Served,
+    options: pb::SessionOptions,
+    frames: &[Frame],
+) -> Vec<pb::FrameReply> {
     let options = pb::SessionOptions {
         window: 4,
-        ..Default::default()
+        ..options
     };
     let (mut session, _) = served.open(options).await;
     let requests = session.requests();

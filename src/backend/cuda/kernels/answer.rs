@@ -6,7 +6,7 @@ use crate::{
     geometry::{BoxF, Letterbox},
     mask::Mask,
     model::ModelSpec,
-    params::{Normalization, Params},
+    params::{Normalization, Params, Span},
     preprocess::{Exposure, brightness, channel_offsets, low_contrast, scale_notice},
     segmentation::{AppliedNormalization, AppliedPolicy, Notice, RawInstance},
 };
@@ -16,6 +16,7 @@ use crate::{
 pub(in crate::backend::cuda) struct Answer {
     pub instances: Vec<RawInstance>,
     pub normalization: AppliedNormalization,
+    pub own_span: Option<Span>,
     pub truncated: bool,
     pub notices: Vec<Notice>,
 }
@@ -58,7 +59,8 @@ pub(in crate::backend::cuda) fn read(
         notices.push(low_contrast((low, high), (header.from, header.to), least));
     }
     let input = (model.input_width, model.input_height);
-    let letterbox = Letterbox::new((frame.width(), frame.height()), input);
+    let letterbox =
+        Letterbox::at_most((frame.width(), frame.height()), input, params.largest_scale);
     if let Some((seen, trained)) = frame.metadata().pixel_size_um.zip(model.trained_um_per_px) {
         notices.extend(scale_notice(seen, &letterbox, trained));
     }
@@ -80,6 +82,7 @@ pub(in crate::backend::cuda) fn read(
     }
     Ok(Answer {
         instances,
+        own_span: header.own_span(&normalization),
         normalization,
         truncated: header.truncated != 0,
         notices,
@@ -107,6 +110,14 @@ impl Header {
             truncated: u32s(6),
             n_unsettled: u32s(7),
         }
+    }
+
+    /// The frame's own percentiles, where it is shown by such.
+    fn own_span(&self, applied: &AppliedNormalization) -> Option<Span> {
+        (applied.policy == AppliedPolicy::Percentiles).then_some(Span {
+            low: self.from,
+            high: self.to,
+        })
     }
 
     fn normalization(&self) -> Result<AppliedNormalization, String> {

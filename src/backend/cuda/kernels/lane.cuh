@@ -18,6 +18,7 @@ static constexpr u32 FAN = 16;
 static constexpr u32 SUMS_16 = 0, SUMS_256 = 4096, SUMS_4096 = 4096 + 256, LEVELS = 4096 + 256 + 16;
 
 enum Policy { FULL_RANGE = 0, WINDOW = 1, PERCENTILES = 2, LOW_CONTRAST = 3 };
+enum Packing { WHOLE_BYTES = 0, PFNC_10 = 1, PFNC_12 = 2, GIGE_10 = 3, GIGE_12 = 4 };
 enum Stored { F32 = 0, F16 = 1, U8 = 2, I8 = 3 };
 
 struct MaskAxis {
@@ -32,6 +33,7 @@ struct FrameParams {
     double percent_low, percent_high, min_span;
     double low, high;
     double from, to;
+    double smoothed_low, smoothed_high;
     u32 width, height, row_stride, pixel_bytes, sample_bytes, channels;
     u32 offsets[3];
     u32 max_value;
@@ -42,7 +44,9 @@ struct FrameParams {
     u32 class_agnostic;
     u32 max_cells;
     MaskAxis axis_x, axis_y;
-    u32 reserved[10];
+    u32 smoothed;
+    u32 packing;
+    u32 reserved[4];
 };
 
 // Cleared for each frame.

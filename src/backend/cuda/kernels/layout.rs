@@ -83,11 +83,15 @@ pub(super) struct FrameParams {
     /// Counts at the two percentiles.
     pub from: f64,
     pub to: f64,
+    /// Become 0 and 1 in place of those, where `smoothed` is not 0.
+    pub smoothed_low: f64,
+    pub smoothed_high: f64,
     pub width: u32,
     pub height: u32,
+    /// Rows are dense.
     pub row_stride: u32,
     pub pixel_bytes: u32,
-    /// 1 or 2.
+    /// 1 or 2; not read of packed samples, which share bytes.
     pub sample_bytes: u32,
     /// Colour samples of a pixel: 1 or 3.
     pub channels: u32,
@@ -108,7 +112,10 @@ pub(super) struct FrameParams {
     pub max_cells: u32,
     /// As [`crate::decode::MaskAxis`], horizontally and vertically.
     pub mask_axes: [[f32; 4]; 2],
-    pub reserved: [u32; 10],
+    pub smoothed: u32,
+    /// A [`packing`].
+    pub packing: u32,
+    pub reserved: [u32; 4],
 }
 
 /// [`crate::segmentation::AppliedPolicy`] in numbers.
@@ -117,6 +124,15 @@ pub(super) mod policy {
     pub(in super::super) const WINDOW: u32 = 1;
     pub(in super::super) const PERCENTILES: u32 = 2;
     pub(in super::super) const LOW_CONTRAST: u32 = 3;
+}
+
+/// How samples that share bytes lie in them; `lane.cuh` numbers them so.
+pub(super) mod packing {
+    pub(in super::super) const WHOLE_BYTES: u32 = 0;
+    pub(in super::super) const PFNC_10: u32 = 1;
+    pub(in super::super) const PFNC_12: u32 = 2;
+    pub(in super::super) const GIGE_10: u32 = 3;
+    pub(in super::super) const GIGE_12: u32 = 4;
 }
 
 /// What comes back first.

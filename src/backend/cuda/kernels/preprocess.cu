@@ -7,12 +7,27 @@ static constexpr float FILL = 114.0f / 255.0f;
 // Pixels of a row that one thread surveys.
 static constexpr u32 SURVEYED = 16;
 
+// The pixel x of a row in which pixels share bytes: PFNC's run of bits, least significant first, or GigE Vision's pairs in
+// three bytes, whose middle one holds both low parts.
+__device__ u32 packed_sample(const u8 *row, u32 packing, u32 x) {
+    if (packing == PFNC_10 || packing == PFNC_12) {
+        const u32 bits = packing == PFNC_10 ? 10 : 12;
+        const u64 bit = (u64)x * bits;
+        const u8 *at = row + bit / 8;
+        return ((u32)at[0] | (u32)at[1] << 8) >> (bit % 8) & ((1u << bits) - 1);
+    }
+    const u8 *pair = row + (u64)(x / 2) * 3;
+    const bool second = x & 1;
+    // The middle byte is there whatever the pixel: a row of an odd width ends with it.
+    const u32 high = second ? pair[2] : pair[0], low = second ? pair[1] >> 4 : pair[1];
+    return packing == GIGE_10 ? high << 2 | (low & 3) : high << 4 | (low & 15);
+}
+
 // A sample of the pixel (x, y), `offset` bytes into it.
 __device__ u32 sample_at(const Lane &lane, const FrameParams &frame, u32 x, u32 y, u32 offset) {
+    if (frame.packing != WHOLE_BYTES) return packed_sample(lane.pixels + (u64)y * frame.row_stride, frame.packing, x);
     const u8 *at = lane.pixels + (u64)y * frame.row_stride + (u64)x * frame.pixel_bytes + offset;
     if (frame.sample_bytes == 1) return *at;
-    // Rows may start at any byte.
-    if (frame.row_stride & 1) return at[0] | (u32)at[1] << 8;
     return *(const u16 *)at;
 }
 
@@ -157,6 +172,9 @@ extern "C" __global__ void percentile(Lane lane) {
         low = middle - half;
         high = middle + half;
         frame.policy = LOW_CONTRAST;
+    } else if (frame.smoothed) {
+        low = frame.smoothed_low;
+        high = frame.smoothed_high;
     }
     const float scale = (float)(1.0 / (high - low));
     const float largest = __uint_as_float(0x7f7fffff);

@@ -1,12 +1,12 @@
 //! What goes up for a frame: parameters, confidences, pixels.
 
-use super::layout::{FrameParams, Sizes, policy};
+use super::layout::{FrameParams, Sizes, packing, policy};
 use crate::{
     decode::{MaskAxis, confidence_of},
     frame::{Frame, PixelFormat},
     geometry::Letterbox,
     model::ModelSpec,
-    params::{Normalization, Params},
+    params::{Normalization, Params, Span},
     preprocess::{self, Normalize, channel_offsets},
     segmentation::AppliedNormalization,
 };
@@ -21,16 +21,18 @@ pub(in crate::backend::cuda) fn fill(
     params: &Params,
     model: &ModelSpec,
 ) -> Result<usize, String> {
-    let pixels = frame.data();
+    // Row padding stays here: of a tile it is the rest of its frame.
+    let row_bytes = frame.format().row_bytes(frame.width());
+    let n_bytes = row_bytes * frame.height() as usize;
     let room = sizes.upload - sizes.pixels_at;
-    if pixels.len() > room {
+    if n_bytes > room {
         return Err(format!(
-            "{} bytes of pixels: this lane's buffers hold {room}",
-            pixels.len()
+            "{n_bytes} bytes of pixels: this lane's buffers hold {room}"
         ));
     }
     let input = (model.input_width, model.input_height);
-    let letterbox = Letterbox::new((frame.width(), frame.height()), input);
+    let letterbox =
+        Letterbox::at_most((frame.width(), frame.height()), input, params.largest_scale);
     let frame_params = FrameParams::new(sequence, frame, params, &letterbox, model);
     let (head, rest) = upload.split_at_mut(size_of::<FrameParams>());
     head.copy_from_slice(&frame_params.to_bytes());
@@ -38,8 +40,17 @@ pub(in crate::backend::cuda) fn fill(
     for (class, bytes) in classes.zip(rest.as_chunks_mut().0) {
         *bytes = confidence_of(&params.thresholds, class).to_ne_bytes();
     }
-    let end = sizes.pixels_at + pixels.len();
-    upload[sizes.pixels_at..end].copy_from_slice(pixels);
+    let end = sizes.pixels_at + n_bytes;
+    let pixels = &mut upload[sizes.pixels_at..end];
+    match frame.data().len() == n_bytes {
+        true => pixels.copy_from_slice(frame.data()),
+        false => {
+            let rows = pixels.chunks_exact_mut(row_bytes);
+            (0..)
+                .zip(rows)
+                .for_each(|(y, row)| row.copy_from_slice(frame.row(y)));
+        }
+    }
     Ok(end)
 }
 
@@ -54,7 +65,8 @@ impl FrameParams {
         let l = letterbox;
         let thresholds = &params.thresholds;
         let most = frame.max_value();
-        let offsets = channel_offsets(frame.format());
+        let format = frame.format();
+        let offsets = channel_offsets(format);
         let (scale_x, scale_y) = l.scale();
         let step = |cam: u32, new: u32| f64::from(cam) / f64::from(new);
         let mut filled = FrameParams {
@@ -66,9 +78,10 @@ impl FrameParams {
             scale_y,
             width: frame.width(),
             height: frame.height(),
-            row_stride: frame.layout().row_stride,
-            pixel_bytes: frame.format().bytes_per_pixel() as u32,
-            sample_bytes: sample_bytes(frame.format()),
+            row_stride: format.row_bytes(frame.width()) as u32,
+            pixel_bytes: format.row_bytes(1) as u32,
+            sample_bytes: if format.bits() == 8 { 1 } else { 2 },
+            packing: packing_of(format),
             channels: offsets.len() as u32,
             offsets: [0, 1, 2].map(|i| offsets[i % offsets.len()] as u32),
             max_value: most,
@@ -99,6 +112,10 @@ impl FrameParams {
                 filled.percent_low = low;
                 filled.percent_high = high;
                 filled.min_span = min_span.counts(most);
+                if let Some(Span { low, high }) = params.smoothed {
+                    filled.smoothed = 1;
+                    (filled.smoothed_low, filled.smoothed_high) = (low, high);
+                }
             }
         }
         filled
@@ -117,10 +134,15 @@ impl FrameParams {
     }
 }
 
-fn sample_bytes(format: PixelFormat) -> u32 {
+fn packing_of(format: PixelFormat) -> u32 {
     use PixelFormat::*;
     match format {
-        Mono10 | Mono12 | Mono14 | Mono16 => 2,
-        Mono8 | Rgb8 | Bgr8 | Rgba8 | Bgra8 => 1,
+        Mono8 | Mono10 | Mono12 | Mono14 | Mono16 | Rgb8 | Bgr8 | Rgba8 | Bgra8 | Rgb16 => {
+            packing::WHOLE_BYTES
+        }
+        Mono10p => packing::PFNC_10,
+        Mono12p => packing::PFNC_12,
+        Mono10Packed => packing::GIGE_10,
+        Mono12Packed => packing::GIGE_12,
     }
 }

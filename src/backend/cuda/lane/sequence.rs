@@ -16,8 +16,8 @@ use crate::backend::{
 pub(super) struct Sequence {
     pub stream: Stream,
     pub kernels: Arc<Kernels>,
-    /// Their one parameter.
-    pub args: LaneArgs,
+    /// Their one parameter, for each frame that the engine takes at a time.
+    pub args: Vec<LaneArgs>,
     pub marks: Marks,
 }
 
@@ -69,13 +69,16 @@ impl Sequence {
     }
 
     fn launch(&self, kernels: &[Kernel]) -> Result<(), LaneError> {
-        for kernel in kernels {
+        for (kernel, args) in kernels
+            .iter()
+            .flat_map(|kernel| self.args.iter().map(move |args| (kernel, args)))
+        {
             for _ in 0..kernel.times {
                 // SAFETY: every kernel takes one `LaneArgs` by value (`kernels`, tested against the source), which points into
                 // the lane's buffers; those live until the lane has waited for the stream.
                 unsafe {
                     self.stream
-                        .launch(&kernel.function, kernel.blocks, kernel.threads, &self.args)
+                        .launch(&kernel.function, kernel.blocks, kernel.threads, args)
                 }?;
             }
         }

@@ -176,10 +176,7 @@ impl Bench {
     }
 
     pub(super) fn params(&self, normalization: Normalization) -> Params {
-        Params {
-            thresholds: self.model.thresholds.clone(),
-            normalization,
-        }
+        Params::new(self.model.thresholds.clone(), normalization)
     }
 
     /// What the CPU makes of the same.
@@ -222,7 +219,7 @@ impl Noise {
 }
 
 pub(super) fn frame(format: PixelFormat, width: u32, height: u32, padding: u32) -> Frame {
-    let row_stride = width * format.bytes_per_pixel() as u32 + padding;
+    let row_stride = format.row_bytes(width) as u32 + padding;
     let mut noise = Noise(u64::from(width));
     let data = (0..row_stride * height).map(|i| ((i % 251) as f32 * noise.next()) as u8);
     let layout = Layout {
@@ -261,6 +258,8 @@ pub(super) fn frames() -> Vec<(Frame, Normalization)> {
         (frame(Rgb8, 97, 513, 1), window),
         (frame(Bgra8, 801, 640, 0), Normalization::FullRange),
         (frame(Mono10, 5, 1999, 1), window),
+        (frame(Mono12p, 333, 201, 0), PERCENTILES),
+        (frame(Rgb16, 97, 65, 1), Normalization::FullRange),
     ]
 }
 

@@ -69,10 +69,7 @@ fn the_kernels_around_the_network_say_what_the_cpu_lane_says() {
     };
     let mut lane = backend.open_lane().unwrap();
 
-    let usual = Params {
-        thresholds: model.thresholds.clone(),
-        normalization: model.normalization,
-    };
+    let usual = Params::new(model.thresholds.clone(), model.normalization);
     let mut everything = usual.clone();
     everything.thresholds.confidence = 0.001;
     everything.thresholds.class_agnostic = false;

@@ -25,9 +25,9 @@ macro_rules! fields {
 /// (name, where host.cpp must have it).
 fn fields() -> Vec<(&'static str, usize)> {
     let frame = fields!(FrameParams as "FrameParams": sequence, n_samples, step_x, step_y, scale_x, scale_y, percent_low,
-        percent_high, min_span, low, high, from, to, width, height, row_stride, pixel_bytes, sample_bytes, channels, offsets,
+        percent_high, min_span, low, high, from, to, smoothed_low, smoothed_high, width, height, row_stride, pixel_bytes, sample_bytes, channels, offsets,
         max_value, width_new, height_new, left, top, policy, normalize_low, normalize_scale, iou, class_agnostic, max_cells,
-        reserved);
+        smoothed, packing, reserved);
     let header = fields!(Header as "Header": sequence, n_above, n_at_most, low, high, from, to, policy, n_found, n_kept,
         n_instances, n_words, n_cells, truncated, n_unsettled);
     let record =

@@ -51,8 +51,8 @@ const fn stored(input: Stored, outputs: Stored) -> Storage {
 }
 
 fn params(normalization: Normalization) -> Params {
-    Params {
-        thresholds: Thresholds {
+    Params::new(
+        Thresholds {
             confidence: 0.3,
             iou: 0.5,
             class_agnostic: false,
@@ -62,9 +62,10 @@ fn params(normalization: Normalization) -> Params {
             max_area_um2: None,
             classes: Vec::new(),
             class_confidence: BTreeMap::new(),
+            border: Default::default(),
         },
         normalization,
-    }
+    )
 }
 
 /// A frame of noise; `padding` bytes after each row but the last.
@@ -75,7 +76,7 @@ fn noise(
     significant_bits: u32,
     random: &mut Random,
 ) -> Frame {
-    let row = width * format.bytes_per_pixel() as u32;
+    let row = format.row_bytes(width) as u32;
     let bytes = (row + padding) * (height - 1) + row;
     let layout = Layout {
         format,

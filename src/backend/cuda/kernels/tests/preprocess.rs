@@ -17,8 +17,8 @@ use crate::{
     frame::{Frame, FrameLimits, FrameMetadata, Layout, PixelFormat},
     geometry::Letterbox,
     model::{ModelSpec, Stored},
-    params::{MinSpan, Normalization},
-    preprocess::{Scratch, letterbox, window},
+    params::{MinSpan, Normalization, Params, Span},
+    preprocess::{Scratch, Shown, letterbox, window},
 };
 
 /// No masks are made here.
@@ -29,19 +29,23 @@ const SMALL: Bounds = Bounds {
 };
 
 /// What the CPU gives an engine.
-fn expected(frame: &Frame, normalization: &Normalization, model: &ModelSpec) -> Vec<f32> {
+fn expected(frame: &Frame, params: &Params, model: &ModelSpec) -> Vec<f32> {
     let size = (model.input_width, model.input_height);
     let geometry = Letterbox::new((frame.width(), frame.height()), size);
     let mut scratch = Scratch::default();
-    let (window, _) = window(frame, normalization, &mut scratch);
+    let Shown {
+        applied: window, ..
+    } = window(frame, &params.normalization, &mut scratch).by(params.smoothed);
     let mut input = vec![f32::NAN; 3 * (size.0 * size.1) as usize];
     letterbox(frame, &window, &geometry, &mut input, &mut scratch);
     input
 }
 
 /// The window's two ends on the CPU and as the kernels left them with the frame's parameters, as bits.
-fn windows(frame: &Frame, normalization: &Normalization, rig: &Rig) -> [[u64; 2]; 2] {
-    let (window, _) = window(frame, normalization, &mut Scratch::default());
+fn windows(frame: &Frame, params: &Params, rig: &Rig) -> [[u64; 2]; 2] {
+    let Shown {
+        applied: window, ..
+    } = window(frame, &params.normalization, &mut Scratch::default()).by(params.smoothed);
     let expected = [window.low, window.high].map(f64::to_bits);
     let upload = rig.upload.bytes();
     let got = [offset_of!(FrameParams, low), offset_of!(FrameParams, high)]
@@ -93,6 +97,7 @@ proptest! {
         fewer_bits in 0u32..4,
         input in prop::sample::select(vec![(32, 32), (64, 32), (32, 96)]),
         normalization in any_normalization(),
+        smoothed in prop::option::of((-10.0..900.0, 0.001..9000.0)),
         order in prop::sample::select(ORDERS.to_vec()),
         seed in 1u64..1 << 40,
     ) {
@@ -100,10 +105,14 @@ proptest! {
         let Some(mut rig) = Rig::new(&model, &F32, &SMALL) else { return Ok(()) };
         rig.order = order;
         let frame = noise(format, (width, height), padding, format.bits() - fewer_bits, &mut Random(seed));
-        rig.before(&frame, &params(normalization));
+        let params = Params {
+            smoothed: smoothed.map(|(low, width)| Span { low, high: low + width }),
+            ..params(normalization)
+        };
+        rig.before(&frame, &params);
         let got: Vec<f32> = rig.input.bytes().as_chunks().0.iter().map(|&v| f32::from_ne_bytes(v)).collect();
-        prop_assert_eq!(bits(&got), bits(&expected(&frame, &normalization, &model)));
-        let [expected, got] = windows(&frame, &normalization, &rig);
+        prop_assert_eq!(bits(&got), bits(&expected(&frame, &params, &model)));
+        let [expected, got] = windows(&frame, &params, &rig);
         prop_assert_eq!(got, expected);
     }
 }
@@ -117,7 +126,7 @@ fn an_engine_gets_the_type_it_asks_for() {
         min_span: MinSpan::Counts(0.0),
     };
     let frame = noise(PixelFormat::Mono12, (33, 45), 1, 0, &mut Random(7));
-    let expected = expected(&frame, &percentiles, &model);
+    let expected = expected(&frame, &params(percentiles), &model);
     let scale = 1.0 / 127.0;
     for (input, expected) in [
         (
@@ -173,7 +182,7 @@ fn a_lane_takes_frames_of_any_size_one_after_the_other() {
             rig.before(&frame, &params(normalization));
             let values = rig.input.bytes().as_chunks().0;
             let got: Vec<f32> = values.iter().map(|&v| f32::from_ne_bytes(v)).collect();
-            let expected = expected(&frame, &normalization, &model);
+            let expected = expected(&frame, &params(normalization), &model);
             assert!(bits(&got) == bits(&expected), "{format} {size:?}");
         }
     }
@@ -209,7 +218,7 @@ fn a_span_as_narrow_as_the_least_is_stretched_and_a_narrower_one_is_not() {
             min_span: MinSpan::Counts(span),
         };
         rig.before(&frame, &params(normalization));
-        let [expected, got] = windows(&frame, &normalization, &rig);
+        let [expected, got] = windows(&frame, &params(normalization), &rig);
         assert_eq!(got, expected, "{samples:?} {span}");
     }
 }
@@ -231,7 +240,7 @@ fn percentiles_are_right_to_the_last_bit() {
             min_span: MinSpan::Counts(0.0),
         };
         rig.before(&frame, &params(normalization));
-        let [expected, got] = windows(&frame, &normalization, &rig);
+        let [expected, got] = windows(&frame, &params(normalization), &rig);
         assert_eq!(got, expected, "{low} {high}");
     }
 }

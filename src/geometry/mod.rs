@@ -2,6 +2,10 @@
 //!
 //! `_cam` is the camera's frame, `_in` the network's input; both in pixel edges: pixel i covers `[i, i + 1)`.
 
+mod tiles;
+
+pub use tiles::{Tile, TooManyTiles, tiles};
+
 /// Scale and pad: how a frame lies in the network's input. The same numbers as ultralytics' LetterBox: they define what a
 /// YOLO-seg model was trained to see.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,9 +43,19 @@ pub struct BoxF {
 
 impl Letterbox {
     /// The frame scaled as large as fits, centred. `r = min(H/h, W/w)`; sides rounded half to even, at least 1.
-    pub fn new((width_cam, height_cam): (u32, u32), (width_in, height_in): (u32, u32)) -> Self {
+    pub fn new(cam: (u32, u32), input: (u32, u32)) -> Self {
+        Self::at_most(cam, input, None)
+    }
+
+    /// The same, but no more than `largest` input pixels a camera pixel: a smaller frame is padded rather than enlarged.
+    pub fn at_most(
+        (width_cam, height_cam): (u32, u32),
+        (width_in, height_in): (u32, u32),
+        largest: Option<f64>,
+    ) -> Self {
         let ratio = (f64::from(height_in) / f64::from(height_cam))
-            .min(f64::from(width_in) / f64::from(width_cam));
+            .min(f64::from(width_in) / f64::from(width_cam))
+            .min(largest.unwrap_or(f64::INFINITY));
         let side = |cam: u32, most: u32| {
             ((f64::from(cam) * ratio).round_ties_even().max(1.0) as u32).min(most)
         };
@@ -122,6 +136,20 @@ mod tests {
             let l = Letterbox::new(cam, input);
             let got = ((l.width_new, l.height_new), (l.left, l.top));
             assert_eq!(got, (new, left_top), "{cam:?} to {input:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_smaller_than_the_input_is_padded_where_it_may_not_be_enlarged() {
+        for (cam, largest, new, left_top) in [
+            ((100, 60), 1.0, (100, 60), (270, 290)),
+            ((100, 60), 1.5, (150, 90), (245, 275)),
+            // It would have to be shrunk all the same.
+            ((1280, 60), 1.0, (640, 30), (0, 305)),
+        ] {
+            let l = Letterbox::at_most(cam, (640, 640), Some(largest));
+            let got = ((l.width_new, l.height_new), (l.left, l.top));
+            assert_eq!(got, (new, left_top), "{cam:?} at {largest}");
         }
     }
 
