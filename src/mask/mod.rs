@@ -5,7 +5,9 @@
 mod contour;
 mod label;
 mod occupied;
+mod overlap;
 mod pieces;
+mod region;
 mod rle;
 mod runs;
 mod transpose;
@@ -15,8 +17,9 @@ use std::ops::Range;
 pub use contour::{Ring, rings};
 pub use label::{LabelImage, label_image};
 pub use occupied::Occupied;
+pub use region::{MAX_REGION_CORNERS, RegionError, check_region, region};
 pub use rle::{RleError, decode_coco, encode_coco};
-use runs::runs;
+use runs::{fill, runs};
 
 /// One instance's pixels: row-major bits of a box of the frame, least significant bit first, each row padded to 32 bits.
 /// **Invariant:** the box lies inside the frame; its makers see to it.
@@ -96,6 +99,21 @@ impl Mask {
         x < self.width && y < self.height && self.row(y)[x as usize / 32] >> (x % 32) & 1 == 1
     }
 
+    /// Whether all pixels `xs` of row `y`, in the frame's coordinates, are set. Outside the box none is.
+    pub fn holds(&self, y: i64, xs: Range<i64>) -> bool {
+        let (y, start, end) = (
+            y - i64::from(self.y),
+            xs.start - i64::from(self.x),
+            xs.end - i64::from(self.x),
+        );
+        if y < 0 || y >= i64::from(self.height) || start < 0 || end > i64::from(self.width) {
+            return false;
+        }
+        let (start, end) = (start as u32, end as u32);
+        self.row_runs(y as u32)
+            .any(|run| run.start <= start && end <= run.end)
+    }
+
     /// Sets the pixel (`x`, `y`) of the box.
     pub fn set(&mut self, x: u32, y: u32) {
         debug_assert!(
@@ -110,19 +128,7 @@ impl Mask {
     /// Sets the pixels `xs` of row `y` of the box.
     pub fn fill(&mut self, y: u32, xs: Range<u32>) {
         debug_assert!(xs.start < xs.end && xs.end <= self.width, "{xs:?}");
-        let row = self.row_mut(y);
-        let (first, last) = (xs.start as usize / 32, (xs.end - 1) as usize / 32);
-        let (from, to) = (
-            u32::MAX << (xs.start % 32),
-            u32::MAX >> (31 - (xs.end - 1) % 32),
-        );
-        if first == last {
-            row[first] |= from & to;
-        } else {
-            row[first] |= from;
-            row[first + 1..last].fill(u32::MAX);
-            row[last] |= to;
-        }
+        fill(self.row_mut(y), xs);
     }
 
     /// The same pixels in the smallest box that holds them; without pixels, a box of no size.

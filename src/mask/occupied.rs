@@ -1,6 +1,6 @@
 //! Which pixels of a frame belong to somebody.
 
-use super::Mask;
+use super::{Mask, fill};
 
 /// One bit a pixel of a frame.
 #[derive(Clone, Debug)]
@@ -18,6 +18,28 @@ impl Occupied {
             stride,
             words: vec![0; stride * height as usize],
         }
+    }
+
+    /// Everything outside `region` is taken.
+    pub fn outside(region: &Mask, width: u32, height: u32) -> Self {
+        let mut occupied = Occupied::new(width, height);
+        let rows = region.y()..region.y() + region.height();
+        for (y, taken) in (0..height).zip(occupied.words.chunks_exact_mut(occupied.stride)) {
+            let mut gap = 0;
+            if rows.contains(&y) {
+                for xs in region.row_runs(y - region.y()) {
+                    let xs = region.x() + xs.start..region.x() + xs.end;
+                    if gap < xs.start {
+                        fill(taken, gap..xs.start);
+                    }
+                    gap = xs.end;
+                }
+            }
+            if gap < width {
+                fill(taken, gap..width);
+            }
+        }
+        occupied
     }
 
     /// Takes away from `mask` the pixels that are taken already; those left are taken from now on.
@@ -49,6 +71,17 @@ mod tests {
     use crate::mask::testing::*;
 
     proptest! {
+        #[test]
+        fn outside_a_region_nothing_is_left((region, wa, ha) in any_mask(70), (mask, wb, hb) in any_mask(70)) {
+            let (width, height) = (wa.max(wb), ha.max(hb));
+            let mut cut = mask.clone();
+            Occupied::outside(&region, width, height).claim(&mut cut);
+            let [region, mask, cut] = [&region, &mask, &cut].map(|mask| frame_pixels(mask, width, height));
+            for i in 0..cut.len() {
+                prop_assert_eq!(cut[i], mask[i] && region[i]);
+            }
+        }
+
         #[test]
         fn a_pixel_is_claimed_once_by_the_first((a, wa, ha) in any_mask(70), (b, wb, hb) in any_mask(70)) {
             let (width, height) = (wa.max(wb), ha.max(hb));

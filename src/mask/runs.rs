@@ -18,6 +18,22 @@ pub(super) fn runs(words: &[u32]) -> impl Iterator<Item = Range<u32>> {
     })
 }
 
+/// Sets the bits `xs`, at least one, of `words`.
+pub(super) fn fill(words: &mut [u32], xs: Range<u32>) {
+    let (first, last) = (xs.start as usize / 32, (xs.end - 1) as usize / 32);
+    let (from, to) = (
+        u32::MAX << (xs.start % 32),
+        u32::MAX >> (31 - (xs.end - 1) % 32),
+    );
+    if first == last {
+        words[first] |= from & to;
+    } else {
+        words[first] |= from;
+        words[first + 1..last].fill(u32::MAX);
+        words[last] |= to;
+    }
+}
+
 /// The bit numbers at which a bit differs from the one before it: starts and ends of runs in turn.
 struct Edges<'a> {
     words: std::slice::Iter<'a, u32>,
