@@ -34,6 +34,8 @@ pub struct LimitSettings {
     pub frames_in_flight_bytes: u64,
     /// Bytes of answers that a session's client has not read; past it nothing more is read from that session.
     pub unread_answers_bytes: u64,
+    /// Segmented frames of a session whose cells are kept: those in which a later frame may be measured.
+    pub frames_kept: u32,
     /// Calls a second of one peer, openings of streams included; as many at once.
     pub requests_per_s: u32,
     /// Seconds that a client may take from its connection to HTTP's first words, TLS included; again, from another machine, to a
@@ -57,6 +59,7 @@ impl Default for LimitSettings {
             window: 16,
             frames_in_flight_bytes: 1 << 30,
             unread_answers_bytes: 64 << 20,
+            frames_kept: 8,
             requests_per_s: 1000,
             first_message_s: 30,
             keepalive_s: 30,
@@ -110,6 +113,7 @@ impl LimitSettings {
             self.unread_answers_bytes,
             1..=1 << 40,
         )?;
+        in_range("limits.frames_kept", self.frames_kept, 0..=1024)?;
         in_range("limits.requests_per_s", self.requests_per_s, 1..=1_000_000)?;
         in_range("limits.window", self.window, 1..=1024)?;
         in_range("limits.first_message_s", self.first_message_s, 1..=86_400)?;

@@ -6,13 +6,19 @@
 //! **Invariant:** at most `window` frames are in flight (waiting, running or answered and not yet taken), and at most
 //! [`MAX_NOTES`] drop notices and other small replies are held. LATEST keeps two places for each of up to [`MAX_SERIES`]
 //! series beside its window, one to run and one to wait: else a frame of one series would hold up what is newer in another.
+//!
+//! Between a lane and its answer a frame may take a turn ([`Session::next_turn`]): one after the other, in the order of the
+//! offers, for what depends on the frames before. `S` is what waits for its turn. In a session [`Session::in_order`] every frame
+//! passes there, dropped and failed ones too, before its reply leaves; elsewhere only what asks for a turn.
 
 use std::{collections::VecDeque, time::Instant};
 
 use crate::frame::SeriesKey;
+pub use turns::Turn;
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 /// Drop notices and announcements held for a client that does not read them; past it nothing more is read from it.
 pub const MAX_NOTES: usize = 1024;
@@ -25,13 +31,17 @@ const PLACES_OF_A_SERIES: usize = 2;
 
 /// One client's frames, from offer to answer.
 #[derive(Debug)]
-pub struct Session<F, R> {
+pub struct Session<F, R, S = R> {
     delivery: Delivery,
     window: usize,
     /// In order of offering; the front is the next to be answered.
-    slots: VecDeque<Slot<F, R>>,
+    slots: VecDeque<Slot<F, R, S>>,
     /// Sequence number of the front.
     front: u64,
+    /// Replies wait for their turn.
+    in_order: bool,
+    /// Sequence number of the first slot that had no turn yet.
+    turn: u64,
     in_flight: usize,
     notes: usize,
     counts: Counts,
@@ -120,14 +130,14 @@ pub struct Counts {
 }
 
 #[derive(Debug)]
-struct Slot<F, R> {
+struct Slot<F, R, S> {
     id: u64,
     series: Option<SeriesKey>,
-    state: State<F, R>,
+    state: State<F, R, S>,
 }
 
 #[derive(Debug)]
-enum State<F, R> {
+enum State<F, R, S> {
     Waiting {
         /// When its series began to wait: a frame that replaces another keeps its turn.
         since: Instant,
@@ -135,13 +145,16 @@ enum State<F, R> {
         deadline: Option<Instant>,
         frame: F,
     },
+    /// On a lane, or between its turn and its answer.
     Running,
+    /// Waits for its turn.
+    Settled(S),
     Answered(Outcome, R),
     Dropped(DropReason),
     Note(R),
 }
 
-impl<F, R> Session<F, R> {
+impl<F, R, S> Session<F, R, S> {
     /// A session that may have `window` frames in flight.
     pub fn new(delivery: Delivery, window: usize) -> Self {
         Session {
@@ -149,9 +162,19 @@ impl<F, R> Session<F, R> {
             window: window.max(1),
             slots: VecDeque::new(),
             front: 0,
+            in_order: false,
+            turn: 0,
             in_flight: 0,
             notes: 0,
             counts: Counts::default(),
+        }
+    }
+
+    /// The same, and no reply leaves before its frame had its turn: for what depends on earlier frames.
+    pub fn in_order(self) -> Self {
+        Session {
+            in_order: true,
+            ..self
         }
     }
 
@@ -204,9 +227,15 @@ impl<F, R> Session<F, R> {
         Ok(())
     }
 
-    /// Takes a frame that failed before it could be offered, with its answer. The caller has asked [`Session::has_room`].
-    pub fn refuse(&mut self, id: u64, answer: R) {
-        self.push(id, None, State::Answered(Outcome::Failed, answer));
+    /// Takes a frame that failed before it could be offered, with its answer; of a series, where that was understood. The caller
+    /// has asked [`Session::has_room`].
+    pub fn refuse(&mut self, id: u64, series: Option<SeriesKey>, answer: R) {
+        self.push(id, series, State::Answered(Outcome::Failed, answer));
+    }
+
+    /// Takes a frame that needs no lane: it waits for its turn. The caller has asked [`Session::has_room`].
+    pub fn pass_by(&mut self, id: u64, settled: S) {
+        self.push(id, None, State::Settled(settled));
     }
 
     /// Takes a frame that is dropped on arrival.
@@ -249,8 +278,18 @@ impl<F, R> Session<F, R> {
         }
     }
 
-    /// Answers the frame that [`Session::start`] gave out as `seq`. Ignored if the session was closed meanwhile.
+    /// The frame that [`Session::start`] gave out as `seq` waits for its turn. Ignored if the session was closed meanwhile.
+    pub fn settle(&mut self, seq: u64, settled: S) {
+        self.leave_lane(seq, State::Settled(settled));
+    }
+
+    /// Answers the frame that [`Session::start`] or [`Session::next_turn`] gave out as `seq`. Ignored if the session was closed
+    /// meanwhile.
     pub fn finish(&mut self, seq: u64, outcome: Outcome, answer: R) {
+        self.leave_lane(seq, State::Answered(outcome, answer));
+    }
+
+    fn leave_lane(&mut self, seq: u64, state: State<F, R, S>) {
         let Some(slot) = seq
             .checked_sub(self.front)
             .and_then(|i| self.slots.get_mut(i as usize))
@@ -258,7 +297,8 @@ impl<F, R> Session<F, R> {
             return;
         };
         debug_assert!(matches!(slot.state, State::Running), "finished twice");
-        slot.state = State::Answered(outcome, answer);
+        slot.state = state;
+        self.skip_turns();
     }
 
     /// Drops the frame `id` if it has not started. Says whether it did.
@@ -296,8 +336,12 @@ impl<F, R> Session<F, R> {
 
     /// The next reply, if the frame whose turn it is has one.
     pub fn next_reply(&mut self) -> Option<Reply<R>> {
-        let slot = self.slots.pop_front_if(|slot| slot.state.is_done())?;
+        if !self.has_reply() {
+            return None;
+        }
+        let slot = self.slots.pop_front()?;
         self.front += 1;
+        self.turn = self.turn.max(self.front);
         match slot.state {
             State::Answered(outcome, answer) => {
                 self.in_flight -= 1;
@@ -319,13 +363,21 @@ impl<F, R> Session<F, R> {
                 self.notes -= 1;
                 Some(Reply::Ready(note))
             }
-            State::Waiting { .. } | State::Running => unreachable!("the slot is done"),
+            State::Waiting { .. } | State::Running | State::Settled(_) => {
+                unreachable!("the slot is done")
+            }
         }
     }
 
     /// Whether [`Session::next_reply`] has one.
     pub fn has_reply(&self) -> bool {
-        self.slots.front().is_some_and(|slot| slot.state.is_done())
+        let had_turn = !self.in_order || self.front < self.turn;
+        had_turn && self.slots.front().is_some_and(|slot| slot.state.is_done())
+    }
+
+    /// The place that the next frame or announcement gets in the order of the offers.
+    pub fn next_seq(&self) -> u64 {
+        self.front + self.slots.len() as u64
     }
 
     /// Whether every frame was answered and every answer taken.
@@ -341,22 +393,24 @@ impl<F, R> Session<F, R> {
     /// The client is gone: nothing starts any more, and what runs is answered to nobody.
     pub fn close(&mut self) {
         self.front += self.slots.len() as u64;
+        self.turn = self.front;
         self.slots.clear();
         (self.in_flight, self.notes) = (0, 0);
     }
 
-    fn push(&mut self, id: u64, series: Option<SeriesKey>, state: State<F, R>) {
+    fn push(&mut self, id: u64, series: Option<SeriesKey>, state: State<F, R, S>) {
         match state.is_frame() {
             true => self.in_flight += 1,
             false => self.notes += 1,
         }
         self.slots.push_back(Slot { id, series, state });
+        self.skip_turns();
     }
 
     /// Whether LATEST takes a frame of `series` although the window is full.
     fn has_place(&self, series: &SeriesKey) -> bool {
         let of_series =
-            |slot: &&Slot<F, R>| slot.state.is_frame() && slot.series.as_ref() == Some(series);
+            |slot: &&Slot<F, R, S>| slot.state.is_frame() && slot.series.as_ref() == Some(series);
         self.replaceable(series).is_some()
             || self.in_flight < self.window + PLACES_OF_A_SERIES * MAX_SERIES
                 && self.slots.iter().filter(of_series).count() < PLACES_OF_A_SERIES
@@ -378,15 +432,13 @@ impl<F, R> Session<F, R> {
         self.slots[index].state = State::Dropped(reason);
         self.in_flight -= 1;
         self.notes += 1;
+        self.skip_turns();
     }
 }
 
-impl<F, R> State<F, R> {
+impl<F, R, S> State<F, R, S> {
     fn is_frame(&self) -> bool {
-        matches!(
-            self,
-            State::Waiting { .. } | State::Running | State::Answered(..)
-        )
+        !matches!(self, State::Dropped(_) | State::Note(_))
     }
 
     fn waiting_since(&self) -> Option<Instant> {
@@ -401,6 +453,9 @@ impl<F, R> State<F, R> {
     }
 
     fn is_done(&self) -> bool {
-        !matches!(self, State::Waiting { .. } | State::Running)
+        !matches!(
+            self,
+            State::Waiting { .. } | State::Running | State::Settled(_)
+        )
     }
 }

@@ -206,10 +206,82 @@ fn a_closed_session_forgets_its_frames_and_late_answers() {
     assert!(session.is_idle());
 }
 
+fn settled(seq: u64, settled: u64) -> Option<Turn<u64>> {
+    Some(Turn::Settled { seq, settled })
+}
+
+fn missed(seq: u64, p: u32) -> Option<Turn<u64>> {
+    let series = series(p);
+    Some(Turn::Missed { seq, series })
+}
+
+#[test]
+fn turns_come_in_the_order_of_the_offers_and_hold_replies_up() {
+    let now = Instant::now();
+    let mut session = Frames::new(Delivery::Lossless, 8).in_order();
+    session.announce(90);
+    assert_eq!(replies(&mut session), [Reply::Ready(90)]);
+    (1..=4).for_each(|id| offer(&mut session, id, id as u32, now));
+    session.refuse(5, Some(series(5)), 5);
+    session.refuse(6, None, 6);
+    let started: Vec<_> = (1..=3).map(|_| session.start(now).unwrap()).collect();
+    assert!(session.cancel(4));
+    session.settle(started[2].seq, 3);
+    session.finish(started[1].seq, Outcome::Failed, 2);
+    assert_eq!(session.next_turn(), None, "the first is on its lane");
+    session.settle(started[0].seq, 1);
+    assert!(session.has_turn());
+    assert_eq!(session.next_turn(), settled(1, 1));
+    assert_eq!(session.next_turn(), missed(2, 2));
+    assert_eq!(replies(&mut session), [], "the first is not answered yet");
+    assert_eq!(session.next_turn(), settled(3, 3));
+    session.finish(3, Outcome::Segmented, 3);
+    session.finish(1, Outcome::Segmented, 1);
+    assert_eq!(replies(&mut session), [1, 2, 3].map(Reply::Ready));
+    assert_eq!(session.next_turn(), missed(4, 4));
+    assert_eq!(session.next_turn(), missed(5, 5));
+    assert_eq!(session.next_turn(), None);
+    let left = replies(&mut session);
+    assert_eq!(
+        left,
+        [
+            dropped(4, DropReason::Cancelled),
+            Reply::Ready(5),
+            Reply::Ready(6)
+        ]
+    );
+    assert!(session.is_idle());
+}
+
+#[test]
+fn without_an_order_a_frame_that_needs_no_lane_has_its_turn_after_those_before_it() {
+    let now = Instant::now();
+    let mut session = Frames::new(Delivery::Lossless, 4);
+    (1..=2).for_each(|id| offer(&mut session, id, 0, now));
+    session.pass_by(3, 30);
+    assert!(session.is_in_flight(3));
+    assert!(!session.cancel(3), "it does not wait for a lane");
+    let [first, second] = [1, 2].map(|_| session.start(now).unwrap());
+    session.finish(second.seq, Outcome::Failed, 2);
+    assert_eq!(session.next_turn(), None);
+    session.finish(first.seq, Outcome::Segmented, 1);
+    assert_eq!(replies(&mut session), [1, 2].map(Reply::Ready));
+    assert_eq!(session.next_turn(), settled(2, 30));
+    assert_eq!(session.next_turn(), None, "once");
+    session.finish(2, Outcome::Segmented, 3);
+    assert_eq!(replies(&mut session), [Reply::Ready(3)]);
+    session.pass_by(4, 40);
+    session.close();
+    assert_eq!(session.next_turn(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Offer { p: u32, patience: Option<u64> },
-    Refuse,
+    Refuse { p: Option<u32> },
+    PassBy,
+    Settle { which: usize },
+    Turn,
     Note,
     Start,
     Finish { which: usize, failed: bool },
@@ -221,7 +293,10 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => (0..3u32, prop::option::of(0..20u64)).prop_map(|(p, patience)| Event::Offer { p, patience }),
-        1 => Just(Event::Refuse),
+        1 => prop::option::of(0..3u32).prop_map(|p| Event::Refuse { p }),
+        1 => Just(Event::PassBy),
+        4 => (0..4usize).prop_map(|which| Event::Settle { which }),
+        4 => Just(Event::Turn),
         1 => Just(Event::Note),
         4 => Just(Event::Start),
         4 => (0..4usize, any::<bool>()).prop_map(|(which, failed)| Event::Finish { which, failed }),
@@ -236,13 +311,31 @@ proptest! {
     #[test]
     fn every_frame_gets_one_answer_in_order(
         latest in any::<bool>(),
+        in_order in any::<bool>(),
         window in 1..5usize,
         events in prop::collection::vec(event(), 0..200),
     ) {
         let delivery = if latest { Delivery::Latest } else { Delivery::Lossless };
         let mut session = Frames::new(delivery, window);
+        if in_order {
+            session = session.in_order();
+        }
         let mut now = Instant::now();
         let (mut offered, mut taken, mut running) = (0u64, Vec::new(), Vec::new());
+        // Frames after their turn, and the places of all turns.
+        let (mut passed, mut turns) = (Vec::new(), Vec::new());
+        let mut turn = |session: &mut Frames, passed: &mut Vec<(u64, u64)>| {
+            let next = session.next_turn();
+            match &next {
+                Some(Turn::Settled { seq, settled }) => {
+                    turns.push(*seq);
+                    passed.push((*seq, *settled));
+                }
+                Some(Turn::Missed { seq, .. }) => turns.push(*seq),
+                None => {}
+            }
+            next.is_some()
+        };
         let mut take = |session: &mut Frames| {
             let reply = session.next_reply();
             match reply {
@@ -258,9 +351,24 @@ proptest! {
                     offer_until(&mut session, offered, p, now, deadline);
                     offered += 1;
                 }
-                Event::Refuse if session.has_room(None) => {
-                    session.refuse(offered, offered);
+                Event::Refuse { p } if session.has_room(None) => {
+                    session.refuse(offered, p.map(series), offered);
                     offered += 1;
+                }
+                Event::PassBy if session.has_room(None) => {
+                    session.pass_by(offered, offered);
+                    offered += 1;
+                }
+                Event::Settle { which } if in_order && which < running.len() => {
+                    let start: Started<u64> = running.swap_remove(which);
+                    session.settle(start.seq, start.frame);
+                }
+                Event::Turn => {
+                    let has_turn = session.has_turn();
+                    prop_assert_eq!(turn(&mut session, &mut passed), has_turn);
+                    if let Some((seq, id)) = passed.pop() {
+                        session.finish(seq, Outcome::Segmented, id);
+                    }
                 }
                 Event::Note if session.has_room_for_note() => {
                     session.announce(offered);
@@ -269,8 +377,11 @@ proptest! {
                 Event::Start => running.extend(session.start(now)),
                 Event::Finish { which, failed } if which < running.len() => {
                     let start = running.swap_remove(which);
-                    let outcome = if failed { Outcome::Failed } else { Outcome::Segmented };
-                    session.finish(start.seq, outcome, start.frame);
+                    match (failed, in_order) {
+                        (true, _) => session.finish(start.seq, Outcome::Failed, start.frame),
+                        (false, false) => session.finish(start.seq, Outcome::Segmented, start.frame),
+                        (false, true) => session.settle(start.seq, start.frame),
+                    }
                 }
                 Event::Cancel { id } => { session.cancel(id); }
                 Event::Take => { take(&mut session); }
@@ -278,7 +389,8 @@ proptest! {
                     now += Duration::from_millis(ms);
                     session.expire(now);
                 }
-                Event::Offer { .. } | Event::Refuse | Event::Note | Event::Finish { .. } => {}
+                Event::Offer { .. } | Event::Refuse { .. } | Event::PassBy => {}
+                Event::Settle { .. } | Event::Note | Event::Finish { .. } => {}
             }
             let in_flight = session.slots.iter().filter(|slot| slot.state.is_frame()).count();
             prop_assert_eq!(in_flight, session.in_flight);
@@ -291,9 +403,17 @@ proptest! {
             running.push(start);
         }
         for start in running {
-            session.finish(start.seq, Outcome::Segmented, start.frame);
+            match in_order {
+                true => session.settle(start.seq, start.frame),
+                false => session.finish(start.seq, Outcome::Segmented, start.frame),
+            }
+        }
+        while turn(&mut session, &mut passed) {}
+        for (seq, id) in passed {
+            session.finish(seq, Outcome::Segmented, id);
         }
         while take(&mut session) {}
+        prop_assert!(turns.is_sorted_by(|a, b| a < b), "{:?}", turns);
         prop_assert!(session.is_idle());
         prop_assert_eq!(taken, (0..offered).collect::<Vec<_>>());
     }

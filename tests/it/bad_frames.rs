@@ -1,5 +1,7 @@
 //! A bad frame fails alone, with words that help; the stream goes on.
 
+use std::io::Write;
+
 use cellsegd::proto::{
     self as pb, failed::Code, frame::Pixels, frame_reply::Outcome, stream_request::Request,
 };
@@ -42,6 +44,13 @@ fn with_thresholds(thresholds: pb::Thresholds) -> pb::Frame {
         thresholds: Some(thresholds),
         ..frame(0)
     }
+}
+
+/// So many zeros.
+fn zlib(n_bytes: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&vec![0; n_bytes]).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// A small PNG that says it is 60,000 x 60,000.
@@ -155,19 +164,27 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
         ),
         (format(99), InvalidFrame, "unknown pixel format 99"),
         (
-            format(pb::PixelFormat::Mono12p.into()),
-            Unsupported,
-            "PIXEL_FORMAT_MONO12P is not implemented",
+            raw(
+                0,
+                pb::RawPixels {
+                    format: pb::PixelFormat::Mono12p.into(),
+                    ..mono8(7, 3, 31)
+                },
+            ),
+            InvalidFrame,
+            "7x3 Mono12p with row_stride 11 needs 33 bytes, got 31",
         ),
         (
-            format(pb::PixelFormat::Mono10packed.into()),
-            Unsupported,
-            "PIXEL_FORMAT_MONO10PACKED is not implemented",
-        ),
-        (
-            format(pb::PixelFormat::Rgb16.into()),
-            Unsupported,
-            "PIXEL_FORMAT_RGB16 is not implemented",
+            raw(
+                0,
+                pb::RawPixels {
+                    format: pb::PixelFormat::Mono10packed.into(),
+                    row_stride: 10,
+                    ..mono8(7, 3, 31)
+                },
+            ),
+            InvalidFrame,
+            "row_stride 10: a row of 7 Mono10Packed pixels has 11 bytes",
         ),
         (
             raw(
@@ -177,8 +194,19 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
                     ..mono8(8, 8, 64)
                 },
             ),
-            Unsupported,
-            "big_endian pixels are not implemented",
+            InvalidFrame,
+            "big_endian: Mono8 has no samples of two bytes; leave it out",
+        ),
+        (
+            raw(
+                0,
+                pb::RawPixels {
+                    compression: 9,
+                    ..mono8(8, 8, 64)
+                },
+            ),
+            InvalidFrame,
+            "compression 9: no such value",
         ),
         (
             raw(
@@ -188,8 +216,32 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
                     ..mono8(8, 8, 64)
                 },
             ),
-            Unsupported,
-            "COMPRESSION_LZ4 are not implemented",
+            InvalidFrame,
+            "LZ4: damaged: ",
+        ),
+        (
+            raw(
+                0,
+                pb::RawPixels {
+                    compression: pb::Compression::Zlib.into(),
+                    data: zlib(64 << 20).into(),
+                    ..mono8(8, 8, 64)
+                },
+            ),
+            InvalidFrame,
+            "zlib: unpacks to more than 64 bytes: 8x8 Mono8 with row_stride 8 needs 64",
+        ),
+        (
+            raw(
+                0,
+                pb::RawPixels {
+                    compression: pb::Compression::Zlib.into(),
+                    data: zlib(63).into(),
+                    ..mono8(8, 8, 64)
+                },
+            ),
+            InvalidFrame,
+            "8x8 Mono8 with row_stride 8 needs 64 bytes, got 63",
         ),
         (
             pb::Frame {
@@ -204,8 +256,8 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
                 measure_on: Some(3),
                 ..frame(0)
             },
-            Unsupported,
-            "measure_on is not implemented",
+            InvalidFrame,
+            "measure_on 3: no such frame among the last 8",
         ),
         (
             pb::Frame {
@@ -233,11 +285,11 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
         ),
         (
             with_thresholds(pb::Thresholds {
-                border: pb::BorderRule::Drop.into(),
+                border: 9,
                 ..Default::default()
             }),
-            Unsupported,
-            "thresholds.border other than KEEP",
+            InvalidFrame,
+            "thresholds.border 9: no such value",
         ),
         (
             with_metadata(pb::FrameMetadata {
@@ -261,7 +313,15 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
                 ..Default::default()
             }),
             InvalidFrame,
-            "pixel_size_um 0: must be above 0",
+            "pixel_size_um 0: must be 0.000001 to 1000000",
+        ),
+        (
+            with_metadata(pb::FrameMetadata {
+                pixel_size_um: Some(1e-200),
+                ..Default::default()
+            }),
+            InvalidFrame,
+            "must be 0.000001 to 1000000; leave it out if it is not known",
         ),
         (
             pb::Frame {

@@ -45,9 +45,9 @@ fn percentiles(low: f64, high: f64, smoothing: Option<f64>) -> Options {
     }))
 }
 
-/// Options that cannot be meant or are not done yet, and what is said.
+/// Options that cannot be meant, and what is said.
 fn bad_options() -> Vec<(Options, Code, &'static str)> {
-    use Code::{InvalidArgument, NotFound, Unimplemented};
+    use Code::{InvalidArgument, NotFound};
     let confidence = |confidence| {
         thresholds(pb::Thresholds {
             confidence: Some(confidence),
@@ -123,11 +123,11 @@ fn bad_options() -> Vec<(Options, Code, &'static str)> {
         ),
         (
             thresholds(pb::Thresholds {
-                border: pb::BorderRule::Unbiased.into(),
+                border: 9,
                 ..Default::default()
             }),
-            Unimplemented,
-            "thresholds.border other than KEEP is not implemented",
+            InvalidArgument,
+            "thresholds.border 9: no such value",
         ),
         (
             normalization(Policy::Window(pb::normalization::Window {
@@ -148,50 +148,62 @@ fn bad_options() -> Vec<(Options, Code, &'static str)> {
             "normalization.percentiles NaN..99: must be 0 to 100",
         ),
         (
-            percentiles(1.0, 99.0, Some(0.5)),
-            Unimplemented,
-            "normalization.percentiles.smoothing other than 0",
+            percentiles(1.0, 99.0, Some(1.0)),
+            InvalidArgument,
+            "normalization.percentiles.smoothing 1: must be 0 or more, below 1",
         ),
         (
-            tiling(pb::tiling::Mode::On, None),
-            Unimplemented,
-            "tiling.mode MODE_ON",
+            tiling(pb::tiling::Mode::Auto, Some(0.6)),
+            InvalidArgument,
+            "tiling.overlap 0.6: must be 0 to 0.5",
         ),
         (
-            tiling(pb::tiling::Mode::Auto, Some(0.1)),
-            Unimplemented,
-            "tiling.overlap",
+            Options {
+                growth: Some(pb::GrowthOptions {
+                    window_hours: Some(1e300),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            InvalidArgument,
+            "must be 2 to 8760",
         ),
         (
             Options {
                 region: Some(Default::default()),
                 ..Default::default()
             },
-            Unimplemented,
-            "region",
+            InvalidArgument,
+            "region has no rings",
         ),
         (
             Options {
-                measurements: Some(Default::default()),
+                measurements: Some(pb::Measurements {
+                    neighbour_radius_um: Some(f64::NAN),
+                    ..Default::default()
+                }),
                 ..Default::default()
             },
-            Unimplemented,
-            "measurements",
+            InvalidArgument,
+            "measurements.neighbour_radius_um NaN: must be above 0",
         ),
         (
             Options {
-                tracking: Some(Default::default()),
+                tracking: Some(pb::Tracking {
+                    max_gap: Some(51),
+                    ..Default::default()
+                }),
                 ..Default::default()
             },
-            Unimplemented,
-            "tracking",
+            InvalidArgument,
+            "tracking.max_gap 51: must be 0 to 50",
         ),
         (
             outputs(pb::Outputs {
                 label_by: pb::LabelBy::Track.into(),
                 ..Default::default()
             }),
-            Unimplemented,
+            InvalidArgument,
             "outputs.label_by TRACK",
         ),
         (

@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod daemon;
 
+mod analysis;
 mod bad_frames;
 mod delivery;
 mod doors;

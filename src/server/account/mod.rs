@@ -383,6 +383,7 @@ fn stages(timing: &pb::Timing) -> impl Iterator<Item = (&'static str, Duration)>
         ("decode", timing.decode),
         ("copy_down", timing.copy_down),
         ("measure", timing.measure),
+        ("track", timing.track),
         ("encode", timing.encode),
     ];
     // A frame that found a lane free has waited too: for no time.

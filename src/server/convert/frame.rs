@@ -1,32 +1,34 @@
 //! Frames as they come.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, SystemTime},
+};
 
-use bytes::Bytes;
 use prost::Message;
 
-use super::Refusal;
+use super::{Refusal, pixels::Pixels};
 use crate::{
+    analysis::AnalysisError,
     backend::LaneError,
-    frame::{Frame, FrameError, FrameLimits, FrameMetadata, Layout, PixelFormat},
+    frame::{Frame, FrameError, FrameLimits, FrameMetadata, SeriesKey},
     proto::{self as pb, failed::Code},
 };
 
 /// Most bytes of a frame's metadata: they are echoed with its answer.
 const MAX_METADATA: usize = 64 << 10;
 
+/// A picometre to a metre: what is computed from it stays a number.
+const PIXEL_SIZES_UM: RangeInclusive<f64> = 1e-6..=1e6;
+
 /// A frame as it came, its metadata understood.
 pub(in crate::server) struct Incoming {
     metadata: FrameMetadata,
     pub(in crate::server) deadline: Option<Duration>,
     pub(in crate::server) thresholds: Option<pb::Thresholds>,
+    /// It is measured in the cells of that earlier frame, and not segmented.
+    pub(in crate::server) measure_on: Option<u64>,
     pixels: Pixels,
-}
-
-/// Pixels as they came.
-enum Pixels {
-    Raw(Layout, Bytes),
-    Encoded { file: Bytes, page: u32 },
 }
 
 /// The metadata to echo; not what is too large to be.
@@ -47,9 +49,6 @@ pub(in crate::server) fn frame(
     frame: pb::Frame,
     metadata: &pb::FrameMetadata,
 ) -> Result<Incoming, pb::Failed> {
-    if frame.measure_on.is_some() {
-        return Err(unsupported("measure_on is not implemented in this version"));
-    }
     let deadline = frame.deadline.map(|deadline| {
         Duration::try_from(deadline).map_err(|_| {
             invalid(format!(
@@ -59,13 +58,9 @@ pub(in crate::server) fn frame(
     });
     let pixels = match frame.pixels {
         Some(pb::frame::Pixels::Raw(raw)) => {
-            let layout = layout(&raw)?;
-            Pixels::Raw(layout, raw.data)
+            Pixels::raw(raw).map_err(|error| frame_failure(&error))?
         }
-        Some(pb::frame::Pixels::Encoded(image)) => Pixels::Encoded {
-            file: image.data,
-            page: image.page,
-        },
+        Some(pb::frame::Pixels::Encoded(image)) => Pixels::encoded(image),
         Some(pb::frame::Pixels::Shared(_)) => {
             return Err(unsupported(
                 "frames in shared memory are not implemented in this version; send raw or encoded",
@@ -81,34 +76,27 @@ pub(in crate::server) fn frame(
         metadata: metadata_of(metadata)?,
         deadline: deadline.transpose()?,
         thresholds: frame.thresholds,
-        pixels,
+        measure_on: frame.measure_on,
+        pixels: pixels.flipped(frame.flip_horizontal, frame.flip_vertical),
     })
 }
 
 impl Incoming {
-    /// Whether the pixels are an image file, which takes milliseconds to decode.
-    pub(in crate::server) fn is_encoded(&self) -> bool {
-        matches!(self.pixels, Pixels::Encoded { .. })
+    /// Whether making the frame is work for the work pool: a file to decode, much to unpack.
+    pub(in crate::server) fn takes_long(&self) -> bool {
+        self.pixels.take_long()
     }
 
-    /// The frame, checked; encoded pixels are decoded.
+    /// The frame, checked: decoded, unpacked, turned round.
     pub(in crate::server) fn into_frame(self, limits: &FrameLimits) -> Result<Frame, pb::Failed> {
-        let pixels = match self.pixels {
-            Pixels::Raw(layout, data) => Ok((layout, data)),
-            Pixels::Encoded { file, page } => crate::frame::decode_image(&file, page, limits),
-        };
-        pixels
-            .and_then(|(layout, data)| Frame::new(layout, data, self.metadata, limits))
-            .map_err(|error| frame_failure(&error))
+        let frame = self.pixels.into_frame(self.metadata, limits);
+        frame.map_err(|error| frame_failure(&error))
     }
 }
 
 /// What a frame's reply says of options that would end a stream if a session asked for them.
 pub(in crate::server) fn failure_of(refusal: &Refusal) -> pb::Failed {
-    match refusal {
-        Refusal::Unimplemented(_) => unsupported(refusal.to_string()),
-        Refusal::Invalid(_) | Refusal::NotFound(_) => invalid(refusal.to_string()),
-    }
+    invalid(refusal.to_string())
 }
 
 /// What a frame's reply says if another frame of its id has not been answered yet.
@@ -137,7 +125,19 @@ pub(in crate::server) fn lane_failure(error: &LaneError) -> pb::Failed {
     failure(code, error.to_string(), retryable)
 }
 
-fn frame_failure(error: &FrameError) -> pb::Failed {
+/// What a frame's reply says where an analysis that was asked for cannot be made of it.
+pub(in crate::server) fn not_analysed(error: &AnalysisError) -> pb::Failed {
+    invalid(error.to_string())
+}
+
+/// The series of a frame that failed, where that much of it was understood.
+pub(in crate::server) fn series(metadata: Option<&pb::FrameMetadata>) -> Option<SeriesKey> {
+    let metadata = metadata_of(metadata?).ok()?;
+    Some(metadata.series())
+}
+
+/// What a frame's reply says where it is not what it has to be.
+pub(in crate::server) fn frame_failure(error: &FrameError) -> pb::Failed {
     let code = match error {
         FrameError::Invalid(_) => Code::InvalidFrame,
         FrameError::TooLarge(_) => Code::TooLarge,
@@ -146,7 +146,8 @@ fn frame_failure(error: &FrameError) -> pb::Failed {
     failure(code, error.to_string(), false)
 }
 
-fn invalid(message: String) -> pb::Failed {
+/// What a frame's reply says where it cannot be meant.
+pub(in crate::server) fn invalid(message: String) -> pb::Failed {
     failure(Code::InvalidFrame, message, false)
 }
 
@@ -162,68 +163,7 @@ fn failure(code: Code, message: String, retryable: bool) -> pb::Failed {
     }
 }
 
-fn layout(raw: &pb::RawPixels) -> Result<Layout, pb::Failed> {
-    if raw.big_endian {
-        return Err(unsupported(
-            "big_endian pixels are not implemented in this version; send little-endian",
-        ));
-    }
-    match pb::Compression::try_from(raw.compression) {
-        Ok(pb::Compression::Unspecified | pb::Compression::None) => {}
-        Ok(compression) => {
-            let name = compression.as_str_name();
-            return Err(unsupported(format!(
-                "raw pixels with {name} are not implemented in this version; send them as they are"
-            )));
-        }
-        Err(_) => {
-            return Err(invalid(format!(
-                "compression {}: no such value",
-                raw.compression
-            )));
-        }
-    }
-    Ok(Layout {
-        format: pixel_format(raw.format)?,
-        width: raw.width,
-        height: raw.height,
-        row_stride: raw.row_stride,
-        significant_bits: raw.significant_bits,
-    })
-}
-
-fn pixel_format(value: i32) -> Result<PixelFormat, pb::Failed> {
-    use pb::PixelFormat as Pb;
-    let format = Pb::try_from(value).unwrap_or(Pb::Unspecified);
-    match format {
-        Pb::Mono8 => Ok(PixelFormat::Mono8),
-        Pb::Mono10 => Ok(PixelFormat::Mono10),
-        Pb::Mono12 => Ok(PixelFormat::Mono12),
-        Pb::Mono14 => Ok(PixelFormat::Mono14),
-        Pb::Mono16 => Ok(PixelFormat::Mono16),
-        Pb::Rgb8 => Ok(PixelFormat::Rgb8),
-        Pb::Bgr8 => Ok(PixelFormat::Bgr8),
-        Pb::Rgba8 => Ok(PixelFormat::Rgba8),
-        Pb::Bgra8 => Ok(PixelFormat::Bgra8),
-        Pb::Mono10p | Pb::Mono12p | Pb::Mono10packed | Pb::Mono12packed | Pb::Rgb16 => {
-            Err(unsupported(format!(
-                "pixel format {} is not implemented in this version; understood are {}",
-                format.as_str_name(),
-                understood()
-            )))
-        }
-        Pb::Unspecified => Err(invalid(format!(
-            "unknown pixel format {value}; understood are {}",
-            understood()
-        ))),
-    }
-}
-
-fn understood() -> String {
-    PixelFormat::ALL.map(PixelFormat::name).join(", ")
-}
-
-fn metadata_of(metadata: &pb::FrameMetadata) -> Result<FrameMetadata, pb::Failed> {
+pub(super) fn metadata_of(metadata: &pb::FrameMetadata) -> Result<FrameMetadata, pb::Failed> {
     let pixel_to_stage = match metadata.pixel_to_stage.len() {
         0 => None,
         6 => metadata.pixel_to_stage.as_slice().try_into().ok(),
@@ -234,10 +174,11 @@ fn metadata_of(metadata: &pb::FrameMetadata) -> Result<FrameMetadata, pb::Failed
         }
     };
     if let Some(size) = metadata.pixel_size_um
-        && !(size.is_finite() && size > 0.0)
+        && !PIXEL_SIZES_UM.contains(&size)
     {
+        let (least, most) = (PIXEL_SIZES_UM.start(), PIXEL_SIZES_UM.end());
         return Err(invalid(format!(
-            "metadata.pixel_size_um {size}: must be above 0; leave it out if it is not known"
+            "metadata.pixel_size_um {size}: must be {least} to {most}; leave it out if it is not known"
         )));
     }
     let captured_at = metadata.captured_at.map(|time| {

@@ -2,18 +2,25 @@
 
 mod frame;
 mod options;
+mod pixels;
 mod reply;
 
 use std::time::{Duration, SystemTime};
 
 use tonic::Status;
 
-pub(super) use frame::{defect, duplicate_id, echo, failure_of, frame, lane_failure};
-pub(super) use options::{Outputs, Settled, opened, reopened};
-pub(super) use reply::{Answer, changed, closed, dropped, encode, failed, segmented};
+pub(super) use frame::{
+    defect, duplicate_id, echo, failure_of, frame, frame_failure, invalid, lane_failure,
+    not_analysed, series,
+};
+pub(super) use options::{Outputs, Settled, forgotten, opened, reopened, resumed};
+pub(super) use reply::{
+    Analysed, Answer, Times, answered_measured, changed, closed, dropped, encode, failed, measured,
+    segmented,
+};
 
 use super::{Reload, ReloadOutcome};
-use crate::{config::LimitSettings, model::ModelSpec, proto as pb};
+use crate::{analysis::AnalysisError, config::LimitSettings, model::ModelSpec, proto as pb};
 
 /// Why a request ends its stream.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +28,12 @@ pub(super) enum Refusal {
     /// It cannot be meant.
     #[error("{0}")]
     Invalid(String),
-    /// The contract names it; this version does not do it yet.
-    #[error("{0} is not implemented in this version")]
-    Unimplemented(&'static str),
     /// Nothing of that name.
     #[error("{0}")]
     NotFound(String),
+    /// A defect of ours.
+    #[error("{0}")]
+    Internal(String),
 }
 
 impl From<Refusal> for Status {
@@ -34,9 +41,15 @@ impl From<Refusal> for Status {
         let text = refusal.to_string();
         match refusal {
             Refusal::Invalid(_) => Status::invalid_argument(text),
-            Refusal::Unimplemented(_) => Status::unimplemented(text),
             Refusal::NotFound(_) => Status::not_found(text),
+            Refusal::Internal(_) => Status::internal(text),
         }
+    }
+}
+
+impl From<AnalysisError> for Refusal {
+    fn from(error: AnalysisError) -> Self {
+        Refusal::Invalid(error.to_string())
     }
 }
 
@@ -86,7 +99,7 @@ fn limits(limits: &LimitSettings) -> pb::Limits {
         max_frame_bytes: limits.max_frame_bytes,
         max_side: limits.max_side,
         max_cells: limits.max_cells,
-        frames_kept: 0,
+        frames_kept: limits.frames_kept,
     }
 }
 

@@ -1,29 +1,35 @@
 //! What the ends of a stream and the lanes share.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use prost::Message;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tonic::Status;
 
-use super::super::{
-    account::Account,
-    convert::{self, Answer, Outputs},
+use super::{
+    super::{
+        account::Account,
+        convert::{self, Answer, Outputs},
+    },
+    kept::Kept,
+    turns::Due,
 };
 use crate::{
-    backend::{LaneError, Ticket},
+    analysis::{Analyst, Place, Smoothing, Timeline},
+    backend::Ticket,
     frame::Frame,
     params::Params,
-    pool::{Source, Work},
     proto::{self as pb, frame_reply::Outcome as FrameOutcome, stream_reply::Reply},
-    segmentation::RawSegmentation,
-    session::{self, Outcome, Session},
+    session::{self, Offer, Outcome, Session},
 };
+
+/// A client's frames, and what becomes of them here.
+pub(super) type Frames = Session<Box<Waiting>, Pending, Due>;
 
 /// A session between its reader, the lanes and its reply stream.
 pub(super) struct Cell {
@@ -31,14 +37,25 @@ pub(super) struct Cell {
     /// Something changed that the reader may wait for: room in the window, or the client is gone.
     pub(super) changed: Notify,
     /// Given up when the client is gone.
-    ticket: Ticket,
+    pub(super) ticket: Ticket,
     pub(super) account: Arc<Account>,
+    /// What is made of each frame by itself.
+    pub(super) analyst: Analyst,
+    /// What is made of the frames one after the other. Locked by whoever takes turns: one at a time.
+    pub(super) timeline: Mutex<Timeline>,
     /// For lanes' answers, which outlive any borrow.
-    this: std::sync::Weak<Cell>,
+    pub(super) this: std::sync::Weak<Cell>,
 }
 
 pub(super) struct State {
-    pub(super) session: Session<Box<Waiting>, Pending>,
+    pub(super) session: Frames,
+    /// Earlier frames' cells, for those that are measured in them.
+    pub(super) kept: Kept,
+    pub(super) smoothing: Smoothing,
+    /// Positions whose series start afresh after the frames before this one's place.
+    pub(super) forgotten: VecDeque<(u64, Vec<String>)>,
+    /// Somebody takes turns.
+    pub(super) takes_turns: bool,
     /// Of the reply stream's task.
     waker: Option<Waker>,
     /// How the stream ends once every frame is answered; set when nothing more is read.
@@ -46,7 +63,7 @@ pub(super) struct State {
     /// The reader waits for room.
     reader_waits: bool,
     /// The reader waits until no frame waits.
-    start_awaited: bool,
+    pub(super) start_awaited: bool,
     gone: bool,
     /// Bytes of segmentations that the client has not taken.
     unread_bytes: u64,
@@ -60,6 +77,8 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
     /// Its share of the byte budget.
     pub(super) admitted: OwnedSemaphorePermit,
+    /// Where its percentiles belong, if its series is smoothed.
+    pub(super) place: Option<Place>,
 }
 
 /// A reply that was not taken yet.
@@ -75,14 +94,23 @@ pub(super) struct Next {
     pub(super) is_last: bool,
 }
 
-/// Masks over this many 32-bit words are settled and encoded on the work pool; fewer take under 100 us, less than is worth a hop.
-const WORDS_WORTH_A_HOP: usize = 8192;
-
 impl Cell {
-    pub(super) fn new(session: Session<Box<Waiting>, Pending>, account: Arc<Account>) -> Arc<Self> {
+    /// Of a session before its first frame.
+    pub(super) fn new(
+        session: Frames,
+        account: Arc<Account>,
+        (analyst, timeline): (Analyst, Timeline),
+        (kept, smoothing): (Kept, Smoothing),
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| Cell {
+            analyst,
+            timeline: Mutex::new(timeline),
             state: Mutex::new(State {
                 session,
+                kept,
+                smoothing,
+                forgotten: VecDeque::new(),
+                takes_turns: false,
                 waker: None,
                 end: None,
                 reader_waits: false,
@@ -97,10 +125,12 @@ impl Cell {
         })
     }
 
-    /// Changes the state, then wakes the reply stream if there is something to take.
+    /// Changes the state, then wakes the reply stream if there is something to take, and sees to it that turns are taken.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
+        let takes_turns = !state.takes_turns && state.has_turn();
+        state.takes_turns |= takes_turns;
         let waker = if state.has_next() {
             state.waker.take()
         } else {
@@ -110,11 +140,14 @@ impl Cell {
         if let Some(waker) = waker {
             waker.wake();
         }
+        if takes_turns && let Some(cell) = self.this.upgrade() {
+            rayon::spawn(move || cell.take_turns());
+        }
         result
     }
 
     /// Whether the session has what the reader waits for; if not, the next reply that is taken wakes it.
-    pub(super) fn has(&self, what: impl Fn(&Session<Box<Waiting>, Pending>) -> bool) -> bool {
+    pub(super) fn has(&self, what: impl Fn(&Frames) -> bool) -> bool {
         let mut state = self.lock();
         let has = what(&state.session);
         state.reader_waits = !has;
@@ -161,11 +194,12 @@ impl Cell {
 
     /// The client is gone.
     pub(super) fn leave(&self) {
-        self.ticket.cancel();
         let mut state = self.lock();
         state.gone = true;
         state.session.close();
         drop(state);
+        // After that: a lane that gives its frame up at once must not find the next one.
+        self.ticket.cancel();
         self.changed.notify_one();
     }
 
@@ -205,12 +239,18 @@ impl Cell {
         Poll::Pending
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A session's methods leave it whole even where they panic in debug builds.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, seq: u64, arrived: Instant, outcome: Outcome, reply: pb::FrameReply) {
+    pub(super) fn finish(
+        &self,
+        seq: u64,
+        arrived: Instant,
+        outcome: Outcome,
+        reply: pb::FrameReply,
+    ) {
         let pending = Pending {
             reply: Reply::Frame(reply),
             arrived: Some(arrived),
@@ -224,133 +264,43 @@ impl Cell {
 }
 
 impl State {
+    /// Takes a frame, or gives it back if there is no room.
+    pub(super) fn offer(&mut self, mut offer: Offer<Box<Waiting>>) -> Result<(), Box<Waiting>> {
+        let smoothing = offer.frame.params.smoothing;
+        if 0.0 < smoothing && self.session.has_room(Some(&offer.series)) {
+            let (place, smoothed) = self.smoothing.offered(&offer.series, smoothing);
+            let waiting = &mut *offer.frame;
+            waiting.place = Some(place);
+            if smoothed.is_some() {
+                waiting.params = Arc::new(Params {
+                    smoothed,
+                    ..(*waiting.params).clone()
+                });
+            }
+        }
+        self.session.offer(offer)
+    }
+
+    /// Whether somebody has to take turns.
+    fn has_turn(&self) -> bool {
+        let turn = self.session.next_turn_seq();
+        self.session.has_turn() || self.forgotten.front().is_some_and(|&(seq, _)| seq < turn)
+    }
+
     fn has_next(&self) -> bool {
         self.session.has_reply() || self.session.is_idle() && self.end.is_some()
-    }
-}
-
-impl Source for Cell {
-    fn waiting_since(&self) -> Option<Instant> {
-        self.lock().session.waiting_since()
-    }
-
-    fn waiting(&self) -> usize {
-        self.lock().session.waiting()
-    }
-
-    fn start(&self, now: Instant) -> Option<Work> {
-        // With `with`: frames past their deadline are dropped here, which is a reply.
-        let (started, awaited) = self.with(|state| {
-            let started = state.session.start(now);
-            let is_last = state.session.waiting_since().is_none();
-            let awaited = is_last && std::mem::take(&mut state.start_awaited);
-            (started, awaited)
-        });
-        if awaited {
-            self.changed.notify_one();
-        }
-        let started = started?;
-        let session::Started {
-            seq,
-            arrived,
-            frame,
-        } = started;
-        let Waiting {
-            frame,
-            params,
-            outputs,
-            answer,
-            admitted,
-        } = *frame;
-        let cell = self.this.upgrade()?;
-        let settling = Settling {
-            seq,
-            arrived,
-            queued: now.saturating_duration_since(arrived + answer.unpack),
-            params: Arc::clone(&params),
-            outputs,
-            pixel_size_um: frame.metadata().pixel_size_um,
-            answer,
-            cell,
-        };
-        let answer = move |result| {
-            drop(admitted);
-            settling.answer(result);
-        };
-        Some(Work {
-            frame,
-            params,
-            ticket: self.ticket.of_frame(),
-            answer: Box::new(answer),
-        })
-    }
-}
-
-/// From a lane's answer to a reply.
-struct Settling {
-    seq: u64,
-    arrived: Instant,
-    queued: Duration,
-    params: Arc<Params>,
-    outputs: Outputs,
-    pixel_size_um: Option<f64>,
-    answer: Answer,
-    cell: Arc<Cell>,
-}
-
-impl Settling {
-    /// On the lane's thread: small answers are made here, others on the work pool.
-    fn answer(self, result: Result<RawSegmentation, LaneError>) {
-        match result {
-            Err(error) => {
-                let reply = convert::failed(self.answer, convert::lane_failure(&error));
-                self.cell
-                    .finish(self.seq, self.arrived, Outcome::Failed, reply);
-            }
-            Ok(raw) => {
-                let words: usize = raw
-                    .instances
-                    .iter()
-                    .map(|cell| cell.mask.words().len())
-                    .sum();
-                match words > WORDS_WORTH_A_HOP || self.outputs.label_image {
-                    true => rayon::spawn(move || self.settle(raw)),
-                    false => self.settle(raw),
-                }
-            }
-        }
-    }
-
-    fn settle(self, raw: RawSegmentation) {
-        // The work pool ends the process if its work panics.
-        let encoded = catch_unwind(AssertUnwindSafe(|| {
-            convert::encode(
-                &raw,
-                &self.params.thresholds,
-                &self.outputs,
-                self.pixel_size_um,
-            )
-        }));
-        let (outcome, reply) = match encoded {
-            Ok(encoded) => (
-                Outcome::Segmented,
-                convert::segmented(self.answer, encoded, self.queued),
-            ),
-            Err(_) => (
-                Outcome::Failed,
-                convert::failed(self.answer, convert::defect("settling its masks")),
-            ),
-        };
-        self.cell.finish(self.seq, self.arrived, outcome, reply);
     }
 }
 
 /// What a reply that waits holds, bytes: only those with cells are worth counting, and only they come by `Cell::finish`.
 fn weight(reply: &Reply) -> u64 {
     match reply {
-        Reply::Frame(reply) if matches!(reply.outcome, Some(FrameOutcome::Segmentation(_))) => {
-            reply.encoded_len() as u64
-        }
+        Reply::Frame(reply) => match reply.outcome {
+            Some(FrameOutcome::Segmentation(_) | FrameOutcome::Measured(_)) => {
+                reply.encoded_len() as u64
+            }
+            _ => 0,
+        },
         _ => 0,
     }
 }

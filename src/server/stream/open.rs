@@ -8,13 +8,17 @@ use tonic::Status;
 
 use super::{
     super::{Peer, Shared, account::Who, convert, places::Place},
-    cell::{Cell, Pending},
+    cell::{Cell, Frames, Pending},
+    kept::Kept,
     reader::Reader,
     seat::Seat,
+    work_pool::on_work_pool,
 };
 use crate::{
+    analysis::{Analyst, Smoothing, Timeline},
+    config::LimitSettings,
+    model::ModelSpec,
     proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},
-    session::Session,
     telemetry::Bound,
 };
 
@@ -59,8 +63,12 @@ where
         convert::Refusal::NotFound(format!("no model {asked:?}; there are: {known}"))
     })?;
     let pool = served.pool();
-    let settled =
-        convert::Settled::new(&options, pool.model(), &shared.limits)?.capped(peer.max_priority());
+    let Wishes {
+        settled,
+        analyst,
+        timeline,
+    } = settle(options, pool.model(), &shared.limits).await?;
+    let settled = settled.capped(peer.max_priority());
     let opened = convert::opened(&settled, pool.model(), pool.description(), &shared.limits);
     let who = Who {
         session: opened.session.clone(),
@@ -73,12 +81,17 @@ where
         .accounts
         .open(who, peer.parent(), served.name(), opened.revision);
 
-    let mut session = Session::new(settled.delivery, settled.window as usize);
+    let mut session = Frames::new(settled.delivery, settled.window as usize);
+    if analyst.needs_order() {
+        session = session.in_order();
+    }
     session.announce(Pending {
         reply: Reply::Opened(opened.clone()),
         arrived: None,
     });
-    let cell = Cell::new(session, account);
+    let kept = Kept::new(shared.limits.frames_kept);
+    let smoothing = Smoothing::new(settled.window as usize);
+    let cell = Cell::new(session, account, (analyst, timeline), (kept, smoothing));
     let seat = Seat::take(served, &cell, settled.priority);
     let reader = Reader::new(shared, Arc::clone(&cell), seat, settled, opened);
     // Ends with the requests, when the client is gone, or when the daemon drains.
@@ -88,6 +101,51 @@ where
         _place: place,
         _own_place: own_place,
     })
+}
+
+/// What a session asked for, settled.
+struct Wishes {
+    settled: convert::Settled,
+    analyst: Analyst,
+    timeline: Timeline,
+}
+
+impl Wishes {
+    fn new(
+        options: &pb::SessionOptions,
+        model: &ModelSpec,
+        limits: &LimitSettings,
+    ) -> Result<Self, convert::Refusal> {
+        let settled = convert::Settled::new(options, model, limits)?;
+        let analyst = Analyst::new(&settled.analysis)?;
+        let mut timeline = Timeline::new(&settled.analysis);
+        for (metadata, resumed) in convert::resumed(options.tracking.as_ref(), limits)? {
+            timeline.resume(&metadata, resumed)?;
+        }
+        Ok(Wishes {
+            settled,
+            analyst,
+            timeline,
+        })
+    }
+}
+
+async fn settle(
+    options: pb::SessionOptions,
+    model: &Arc<ModelSpec>,
+    limits: &LimitSettings,
+) -> Result<Wishes, Status> {
+    if !convert::Settled::is_slow(&options) {
+        return Ok(Wishes::new(&options, model, limits)?);
+    }
+    let (model, limits) = (Arc::clone(model), limits.clone());
+    on_work_pool(move || Wishes::new(&options, &model, &limits))
+        .await
+        .ok_or_else(|| {
+            let defect = convert::defect("settling its options");
+            convert::Refusal::Internal(defect.message)
+        })?
+        .map_err(Into::into)
 }
 
 async fn first_message<S>(shared: &Shared, requests: &mut S) -> Result<pb::SessionOptions, Status>

@@ -4,29 +4,33 @@
 //! control then holds the client back. So a client within its window can always update and cancel.
 
 mod follow;
+mod measure;
+mod understand;
+mod update;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
 use super::{
     super::{Budget, Draining, Served, Shared, convert},
-    cell::{Cell, Pending, Waiting},
+    cell::{Cell, Frames, Pending, Waiting},
     seat::Seat,
 };
 use crate::{
+    backend::tiled,
     frame::{Frame, SeriesKey},
     params::Params,
     proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},
-    session::{DropReason, Offer, Session},
+    session::{DropReason, Offer},
     telemetry::Bound,
 };
+use understand::Understood;
 
 /// The reading end of a session.
 pub(super) struct Reader {
@@ -167,10 +171,7 @@ impl Reader {
     }
 
     /// Waits until the session has what is asked for.
-    async fn wait_for(
-        &mut self,
-        what: impl Fn(&Session<Box<Waiting>, Pending>) -> bool,
-    ) -> Result<(), Stop> {
+    async fn wait_for(&mut self, what: impl Fn(&Frames) -> bool) -> Result<(), Stop> {
         while !self.cell.has(&what) {
             self.disturbed(self.cell.next_deadline()).await?;
         }
@@ -197,7 +198,7 @@ impl Reader {
                 Err(Stop::Refused(Status::invalid_argument(text)))
             }
             Event::Frame(frame) => self.frame(frame).await,
-            Event::Update(update) => self.update(&update).await,
+            Event::Update(update) => self.update(update).await,
             Event::Cancel(pb::Cancel { frame_id }) => {
                 self.cell.with(|state| state.session.cancel(frame_id));
                 Ok(())
@@ -205,14 +206,9 @@ impl Reader {
         }
     }
 
-    async fn update(&mut self, update: &pb::SessionUpdate) -> Result<(), Stop> {
-        self.settled.update(update)?;
-        self.announce("update").await
-    }
-
     /// Tells the client what holds for the frames after it.
     async fn announce(&mut self, why: &str) -> Result<(), Stop> {
-        self.wait_for(Session::has_room_for_note).await?;
+        self.wait_for(Frames::has_room_for_note).await?;
         self.params = Arc::new(self.settled.params.clone());
         self.revision += 1;
         let model = self.seat.served().name();
@@ -253,28 +249,37 @@ impl Reader {
             mut frame,
             thresholds,
             deadline,
+            measure_on,
         } = match understood {
             Ok(understood) => understood,
             Err(failed) => {
                 self.cell.account.arrived(None, arrived);
-                return self
-                    .refuse(id, arrived, convert::failed(answer, failed))
-                    .await;
+                let series = convert::series(answer.metadata.as_ref());
+                let reply = convert::failed(answer, failed);
+                return self.refuse(id, series, arrived, reply).await;
             }
         };
         let series = frame.metadata().series();
         self.cell.account.arrived(Some(series.clone()), arrived);
+        if let Some(on) = measure_on {
+            return self.measure(frame, on, arrived, answer).await;
+        }
         let deadline = deadline.and_then(|patience| arrived.checked_add(patience));
         loop {
             let admitted = self.room_for(&frame, &series).await?;
             answer.revision = self.revision;
-            let params = match self.params_with(thresholds.as_ref()) {
+            // Of the model that is served by now.
+            let params = self.params_with(thresholds.as_ref()).and_then(|params| {
+                tiled::check(self.seat.served().pool().model(), &frame, &params.tiling)
+                    .map_err(convert::invalid)?;
+                Ok(params)
+            });
+            let params = match params {
                 Ok(params) => params,
                 Err(failed) => {
                     drop(admitted);
-                    return self
-                        .refuse(id, arrived, convert::failed(answer, failed))
-                        .await;
+                    let reply = convert::failed(answer, failed);
+                    return self.refuse(id, Some(series), arrived, reply).await;
                 }
             };
             let offer = Offer {
@@ -288,9 +293,10 @@ impl Reader {
                     outputs: self.settled.outputs,
                     answer,
                     admitted,
+                    place: None,
                 }),
             };
-            let Err(back) = self.cell.with(|state| state.session.offer(offer)) else {
+            let Err(back) = self.cell.with(|state| state.offer(offer)) else {
                 self.seat.wake();
                 return Ok(());
             };
@@ -326,7 +332,7 @@ impl Reader {
         let thresholds = self.settled.thresholds_with(over);
         Ok(Arc::new(Params {
             thresholds: thresholds.map_err(|refusal| convert::failure_of(&refusal))?,
-            normalization: self.params.normalization,
+            ..(*self.params).clone()
         }))
     }
 
@@ -334,6 +340,7 @@ impl Reader {
     async fn refuse(
         &mut self,
         id: u64,
+        series: Option<SeriesKey>,
         arrived: Instant,
         reply: pb::FrameReply,
     ) -> Result<(), Stop> {
@@ -342,42 +349,9 @@ impl Reader {
             reply: Reply::Frame(reply),
             arrived: Some(arrived),
         };
-        self.cell.with(|state| state.session.refuse(id, pending));
+        self.cell
+            .with(|state| state.session.refuse(id, series, pending));
         Ok(())
-    }
-
-    /// From a message to a valid frame and what to do with it. `Err`: what its reply says.
-    async fn understand(
-        &self,
-        message: &mut pb::Frame,
-        answer: &mut convert::Answer,
-    ) -> Result<Understood, pb::Failed> {
-        let metadata = answer
-            .metadata
-            .insert(convert::echo(message.metadata.take())?);
-        let incoming = convert::frame(std::mem::take(message), metadata)?;
-        if self.cell.is_in_flight(answer.id) {
-            return Err(convert::duplicate_id(answer.id));
-        }
-        // Looked at first, so that nothing waits for a frame that cannot be segmented.
-        self.params_with(incoming.thresholds.as_ref())?;
-        let thresholds = incoming.thresholds.clone();
-        let deadline = incoming.deadline;
-        let limits = self.shared.limits.frame();
-        let frame = match incoming.is_encoded() {
-            false => incoming.into_frame(&limits)?,
-            true => {
-                let started = Instant::now();
-                let decoded = on_work_pool(move || incoming.into_frame(&limits)).await;
-                answer.unpack = started.elapsed();
-                decoded.unwrap_or_else(|| Err(convert::defect("decoding its image file")))?
-            }
-        };
-        Ok(Understood {
-            frame,
-            thresholds,
-            deadline,
-        })
     }
 
     /// Takes a frame's bytes out of the budget; waits while others hold them.
@@ -413,27 +387,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// A frame and what to do with it.
-struct Understood {
-    frame: Frame,
-    /// Its own.
-    thresholds: Option<pb::Thresholds>,
-    deadline: Option<Duration>,
-}
-
-/// Runs milliseconds of computing where it does not hold up anybody's bytes. None: it panicked.
-async fn on_work_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (send, receive) = oneshot::channel();
-    rayon::spawn(move || {
-        // The work pool ends the process if its work panics.
-        if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
-            // The receiver is gone if the client is.
-            let _ = send.send(done);
-        }
-    });
-    receive.await.ok()
 }
 
 async fn until(deadline: Option<Instant>) {
