@@ -47,6 +47,8 @@ fn page(command: &Command, date: &str, folder: &Path) -> Result<()> {
         .manual("cellsegd");
     let mut text = Vec::new();
     manual.render(&mut text)?;
+    // Breaks around an empty line are none: mandoc says so of every list of values.
+    let text = String::from_utf8(text)?.replace(".br\n\n.br\n", ".br\n");
     fs::write(folder.join(format!("{name}.1")), text)?;
     command
         .get_subcommands()

@@ -45,7 +45,11 @@ fn main() -> Result<()> {
 fn letterbox(path: &str, side: &str, out: &str, normalization: &str) -> Result<()> {
     let frame = load(path)?;
     let side: u32 = side.parse().with_context(|| format!("side {side}"))?;
-    let (window, notices) = preprocess::window(
+    let preprocess::Shown {
+        applied: window,
+        notices,
+        ..
+    } = preprocess::window(
         &frame,
         &parse_normalization(normalization)?,
         &mut preprocess::Scratch::default(),

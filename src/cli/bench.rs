@@ -13,10 +13,12 @@ use serde::Serialize;
 use tokio::{runtime::Builder, task::JoinSet};
 
 use super::{
-    choices::{Choices, EngineFlags},
+    choices::EngineFlags,
     client::{CredentialFlags, Fate, ServerUrl, Session},
     daemon::Daemon,
     latency::{Latencies, Row, table},
+    segmenter::Wishes,
+    speed::{self, Speed},
     synthetic::{FrameShape, cells},
 };
 use crate::{
@@ -45,13 +47,14 @@ pub(super) struct Bench {
     /// How long
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// ONNX or engine file that the daemon in this process runs [default: the bundled model]
-    #[arg(long, value_name = "FILE", conflicts_with = "server")]
-    model: Option<PathBuf>,
+    /// ONNX or engine file that the daemon in this process runs; several, one after the other, are compared [default: the
+    /// bundled model]
+    #[arg(long = "model", value_name = "FILE", conflicts_with = "server")]
+    models: Vec<PathBuf>,
     /// Lanes of the daemon in this process: frames that run at the same time [default: 1]
     #[arg(long, value_name = "N", conflicts_with = "server")]
     lanes: Option<usize>,
-    /// Print a JSON object instead of a table
+    /// Print a JSON object instead of a table; of several models a list of them
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -83,39 +86,60 @@ struct Report {
     failed: u64,
     frames_per_s: f64,
     megabytes_per_s: f64,
+    speed: Speed,
     latency_ms: Vec<Row>,
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let daemon = match self.server {
-            Some(_) => None,
-            None => Some(self.start_daemon()?),
-        };
-        let url = self
-            .server
-            .as_ref()
-            .or(daemon.as_ref().map(Daemon::url))
-            .expect("one of the two");
-        // One thread: what is measured is the server, so the client takes no more of the machine than it must.
-        let report = Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(self.measure(url))?;
-        match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&report)?),
-            false => print!("{}", report.text()),
+        if self.server.is_none() {
+            // Once a process, however many daemons it starts.
+            telemetry::start(&self.settings(None)?.log)?;
         }
-        daemon.map_or(Ok(()), Daemon::stop)?;
-        Ok(match report.failed + report.dropped {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
+        let reports = match (&self.server, self.models.as_slice()) {
+            (Some(url), _) => vec![self.load(url)?],
+            (None, []) => vec![self.load_daemon_with(None)?],
+            (None, models) => models
+                .iter()
+                .map(|model| self.load_daemon_with(Some(model)))
+                .collect::<Result<_>>()?,
+        };
+        match (self.json, reports.as_slice()) {
+            (true, [report]) => println!("{}", serde_json::to_string_pretty(report)?),
+            (true, reports) => println!("{}", serde_json::to_string_pretty(reports)?),
+            (false, reports) => {
+                reports
+                    .iter()
+                    .for_each(|report| println!("{}", report.text()));
+                let lines: Vec<_> = reports.iter().map(|report| &report.speed).collect();
+                print!("{}", speed::table(&lines));
+            }
+        }
+        let lost = |report: &Report| report.failed + report.dropped > 0;
+        Ok(match reports.iter().any(lost) {
+            false => ExitCode::SUCCESS,
+            true => ExitCode::FAILURE,
         })
     }
 
-    fn start_daemon(&self) -> Result<Daemon> {
+    /// A daemon in this process, from its start to its end.
+    fn load_daemon_with(&self, model: Option<&PathBuf>) -> Result<Report> {
+        let daemon = Daemon::start(self.settings(model)?)?;
+        let report = self.load(daemon.url())?;
+        daemon.stop()?;
+        Ok(report)
+    }
+
+    /// One thread: what is measured is the server, so the client takes no more of the machine than it must.
+    fn load(&self, url: &ServerUrl) -> Result<Report> {
+        let mut runtime = Builder::new_current_thread();
+        let runtime = runtime.enable_all().build()?;
+        runtime.block_on(self.measure(url))
+    }
+
+    fn settings(&self, model: Option<&PathBuf>) -> Result<Settings> {
         let overrides = Overrides {
-            models: self.model.clone().into_iter().collect(),
+            models: model.cloned().into_iter().collect(),
             lanes: self.lanes,
             ..self.engine.in_process()
         };
@@ -123,8 +147,7 @@ impl Bench {
         // All of them are ours.
         let sessions = &mut settings.auth.infer.sessions;
         *sessions = (*sessions).max(self.sessions as usize);
-        telemetry::start(&settings.log)?;
-        Daemon::start(settings)
+        Ok(settings)
     }
 
     async fn measure(&self, url: &ServerUrl) -> Result<Report> {
@@ -132,8 +155,8 @@ impl Bench {
         let credentials = self.credentials.read()?;
         let mut sessions = Vec::new();
         for _ in 0..self.sessions {
-            let (window, choices) = (Some(self.window), Choices::default());
-            let mut session = Session::open(url, &credentials, None, window, &choices).await?;
+            let (window, wishes) = (Some(self.window), Wishes::default());
+            let mut session = Session::open(url, &credentials, None, window, &wishes).await?;
             ensure!(
                 session.window() >= self.window as usize,
                 "--window {}: the server grants {} frames in flight",
@@ -158,6 +181,15 @@ impl Bench {
         }
         let seconds = start.elapsed().as_secs_f64();
         let frames_per_s = all.segmented as f64 / seconds;
+        let speed = Speed {
+            model: provenance.model.name.clone(),
+            precision: provenance.model.precision.clone(),
+            images_per_s: frames_per_s,
+            ms_per_image: all.latencies.median_ms("round trip"),
+            network_ms: all.latencies.median_ms("infer"),
+            device: provenance.device.clone(),
+            backend: provenance.backend.clone(),
+        };
         Ok(Report {
             server: url.to_string(),
             backend: provenance.backend,
@@ -172,6 +204,7 @@ impl Bench {
             failed: all.failed,
             frames_per_s,
             megabytes_per_s: frames_per_s * frame.data().len() as f64 / 1e6,
+            speed,
             latency_ms: all.latencies.rows(),
         })
     }

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,18 +14,23 @@ use clap::Args;
 use tokio::runtime::Builder;
 
 use super::{
-    cells::CellTable,
-    choices::{Choices, EngineFlags},
+    choices::EngineFlags,
     client::{Credentials, ServerUrl, Session},
     daemon::Daemon,
     latency::{Latencies, table},
-    output::Products,
-    record::{FileFate, FileRecord, FileSummary, Provenance, Record},
-    segmenter::{Answer, Outcome},
+    output::{self, Products},
+    record::{Fate, Folder, FrameRecord, Provenance, RunRecord, Summary},
+    segmenter::{Answer, Outcome, Wishes},
 };
 use crate::{
     config::Settings,
+    export::{
+        self, FrameCells,
+        table::{CellTable, Format, channels},
+    },
     frame::{Frame, FrameLimits, FrameMetadata, decode_image},
+    params::{Analysis, Measurements, Tracking},
+    segmentation::Segmentation,
     telemetry,
 };
 
@@ -46,9 +51,9 @@ pub(super) struct Demo {
 /// What the demo has seen so far.
 struct Run<'a> {
     out: &'a Path,
-    cells: CellTable<File>,
+    /// Six frames: few enough to be kept until the table is written.
+    segmented: Vec<(String, Frame, Segmentation)>,
     latencies: Latencies,
-    done: Vec<FileRecord>,
 }
 
 impl Demo {
@@ -59,23 +64,20 @@ impl Demo {
         fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
         let frames = frames(&files, &settings.limits.frame())?;
-        let started = SystemTime::now();
         let daemon = Daemon::start(settings)?;
-        let cells = File::create(self.out.join("cells.csv")).context("cannot write cells.csv")?;
         let mut run = Run {
             out: &self.out,
-            cells: CellTable::new(cells)?,
+            segmented: Vec::new(),
             latencies: Latencies::default(),
-            done: Vec::new(),
         };
         // The client shares the machine with the daemon as a controller would: one thread moves its bytes.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let provenance = runtime.block_on(run.stream(daemon.url(), &files, &frames))?;
+        let (provenance, record) = runtime.block_on(run.stream(daemon.url(), &files, &frames))?;
         daemon.stop()?;
-        run.finish(&provenance, started)
+        run.finish(&provenance, record)
     }
 }
 
@@ -86,16 +88,13 @@ impl Run<'_> {
         url: &ServerUrl,
         files: &[PathBuf],
         frames: &[Frame],
-    ) -> Result<Provenance> {
-        let mut session = Session::open(
-            url,
-            &Credentials::default(),
-            None,
-            None,
-            &Choices::default(),
-        )
-        .await?;
+    ) -> Result<(Provenance, Folder)> {
+        let mut session =
+            Session::open(url, &Credentials::default(), None, None, &wishes()).await?;
         let provenance = session.provenance().clone();
+        let header = RunRecord::new(provenance.clone(), Some(PIXEL_SIZE_UM), None);
+        let mut record = Folder::start(self.out, header)?;
+        let named = output::provenance(&provenance, record.started_at());
         println!("cellsegd {} at {url}", env!("CARGO_PKG_VERSION"));
         println!(
             "model    {} ({})",
@@ -126,53 +125,87 @@ impl Run<'_> {
                         100.0 * segmentation.confluence,
                         1e3 * round_trip.as_secs_f64(),
                     );
-                    self.write(&stem, frame, &answer, &provenance.model.classes)?;
-                    FileFate::Segmented(FileSummary::new(&answer))
+                    self.write(&stem, path, frame, &answer, &named)?;
+                    let fate = Fate::Segmented(Box::new(Summary::new(&answer)));
+                    self.segmented
+                        .push((stem.clone(), frame.clone(), answer.segmentation));
+                    fate
                 }
                 Outcome::Dropped(why) => {
                     println!("  {stem:<10} dropped: {why}");
-                    FileFate::Dropped(why)
+                    Fate::Dropped(why)
+                }
+                Outcome::Measured(_) => {
+                    Fate::Failed("answered as another kind of frame".to_owned())
                 }
                 Outcome::Failed(why) => {
                     println!("  {stem:<10} failed: {why}");
-                    FileFate::Failed(why)
+                    Fate::Failed(why)
                 }
             };
-            self.done.push(FileRecord {
-                file: path.display().to_string(),
+            record.add(FrameRecord {
                 image_id: stem,
+                file: path.display().to_string(),
+                page: 0,
+                metadata: frame.metadata().into(),
                 fate,
-            });
+            })?;
         }
         session.close().await?;
-        Ok(provenance)
+        Ok((provenance, record))
     }
 
     fn write(
-        &mut self,
+        &self,
         stem: &str,
+        path: &Path,
         frame: &Frame,
         answer: &Answer,
-        classes: &[String],
+        provenance: &export::Provenance,
     ) -> Result<()> {
         let images = Products {
             labels: true,
             overlay: true,
             ..Products::default()
         };
-        images.write(self.out, stem, frame, answer, classes)?;
-        self.cells.add(stem, frame, &answer.segmentation, classes)
+        let cells = FrameCells {
+            image_id: stem,
+            file: &path.display().to_string(),
+            stack: false,
+            metadata: frame.metadata(),
+            segmentation: &answer.segmentation,
+        };
+        images.write(self.out, frame, &cells, None, provenance)
     }
 
-    fn finish(self, provenance: &Provenance, started: SystemTime) -> Result<ExitCode> {
-        self.cells.finish()?;
-        let record = Record::new(provenance, Some(PIXEL_SIZE_UM), started, self.done);
-        record.write(self.out)?;
-        let totals = record.totals();
+    /// One table for all frames.
+    fn write_table(&self, provenance: &export::Provenance) -> Result<()> {
+        let file = File::create(self.out.join("cells.csv")).context("cannot write cells.csv")?;
+        let channels = self
+            .segmented
+            .iter()
+            .flat_map(|(_, _, segmentation)| channels(segmentation))
+            .collect();
+        let mut table = CellTable::new(Format::Csv, file, &channels, provenance)?;
+        for (stem, frame, segmentation) in &self.segmented {
+            table.add(&FrameCells {
+                image_id: stem,
+                file: stem,
+                stack: false,
+                metadata: frame.metadata(),
+                segmentation,
+            })?;
+        }
+        Ok(table.finish()?)
+    }
+
+    fn finish(self, provenance: &Provenance, mut record: Folder) -> Result<ExitCode> {
+        self.write_table(&output::provenance(provenance, record.started_at()))?;
+        let totals = record.end()?;
         println!("\n{}", table(&self.latencies.rows()));
         println!(
             "{} frames, {} segmented, {} cells, by {}",
-            totals.files,
+            totals.frames,
             totals.segmented,
             totals.cells,
             provenance.engine()
@@ -181,10 +214,22 @@ impl Run<'_> {
             "overlays, label images, cells.csv and run.json are in {}",
             self.out.display()
         );
-        Ok(match totals.segmented == totals.files {
+        Ok(match totals.all_well() {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         })
+    }
+}
+
+/// Everything about a cell; no growth, which six frames in fifty minutes do not tell.
+fn wishes() -> Wishes {
+    Wishes {
+        analysis: Analysis {
+            measurements: Measurements::ALL,
+            tracking: Some(Tracking::default()),
+            ..Analysis::default()
+        },
+        ..Wishes::default()
     }
 }
 

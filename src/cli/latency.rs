@@ -59,6 +59,12 @@ impl Latencies {
         self.stages_us.extend(other.stages_us);
     }
 
+    /// Of a stage that took time, or of "round trip"; none if no frame was answered.
+    pub(super) fn median_ms(&self, stage: &str) -> Option<f64> {
+        let row = self.rows().into_iter().find(|row| row.stage == stage)?;
+        Some(row.ms.p50)
+    }
+
     /// Stages that took time, then the round trip; empty if no frame was answered.
     pub(super) fn rows(&self) -> Vec<Row> {
         let stages = STAGES.iter().enumerate().map(|(i, &stage)| {

@@ -22,19 +22,19 @@ macro_rules! eprintln {
 }
 
 mod bench;
-mod cells;
 mod choices;
 mod client;
-mod coco;
 mod daemon;
 mod demo;
 mod doctor;
 mod engine;
+mod eval;
+mod export;
+mod inputs;
 mod lane;
 mod latency;
 mod models;
 mod output;
-mod overlay;
 mod pair;
 mod progress;
 mod record;
@@ -42,9 +42,8 @@ mod reload;
 mod segment;
 mod segmenter;
 mod serve;
+mod speed;
 mod synthetic;
-#[cfg(test)]
-mod testing;
 mod worst_case;
 
 use std::process::ExitCode;
@@ -80,7 +79,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Status(client::ShowStatus),
-    Segment(segment::Segment),
+    Segment(Box<segment::Segment>),
     Demo(demo::Demo),
     Bench(bench::Bench),
     Models(models::Models),
@@ -88,6 +87,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Pair(pair::Pair),
     Engine(engine::Engine),
+    Eval(eval::Eval),
+    Export(export::Export),
 }
 
 /// What was asked for cannot be done as asked: exit code 2, as for flags that do not exist.
@@ -111,6 +112,8 @@ pub fn main() -> ExitCode {
         Command::Models(models) => models.run(),
         Command::Reload(reload) => reload.run(),
         Command::Engine(engine) => engine.run(),
+        Command::Eval(eval) => eval.run(),
+        Command::Export(export) => export.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Pair(pair) => pair.run(),
     };

@@ -6,15 +6,17 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use image::{ImageBuffer, Luma, codecs::png::PngEncoder};
 
-use super::{cells::CellTable, coco, overlay, segmenter::Answer};
+use super::record;
 use crate::{
+    export::{
+        self, FrameCells, coco, labels, overlay, picture,
+        table::{CellTable, Format, channels},
+    },
     frame::Frame,
-    mask::{LabelImage, label_image},
-    segmentation::Segmentation,
+    segmentation::RawInstance,
 };
 
 /// Which files are written; none named means all.
@@ -26,7 +28,7 @@ pub(super) struct Products {
     /// Write STEM.overlay.png: the frame with each cell's outline
     #[arg(long)]
     pub(super) overlay: bool,
-    /// Write STEM.json: COCO results
+    /// Write STEM.json: COCO results; written in any case, since every export is made of it
     #[arg(long)]
     pub(super) json: bool,
     /// Write STEM.csv: a row a cell
@@ -48,39 +50,56 @@ impl Products {
         }
     }
 
-    /// Writes `dir/STEM.*`.
+    /// Writes `dir/STEM.*` of `frame`; STEM is its image id. With `raw`, the COCO results are these masks as decoded.
     pub(super) fn write(
         self,
         dir: &Path,
-        stem: &str,
         frame: &Frame,
-        answer: &Answer,
-        classes: &[String],
+        cells: &FrameCells,
+        raw: Option<&[RawInstance]>,
+        provenance: &export::Provenance,
     ) -> Result<()> {
-        let segmentation = &answer.segmentation;
+        let (stem, segmentation) = (cells.image_id, cells.segmentation);
         if self.labels {
-            to_file(dir, stem, "labels.png", |file| labels(segmentation, file))?;
+            to_file(dir, stem, "labels.png", |file| {
+                Ok(labels::png(file, cells, provenance)?)
+            })?;
         }
         if self.overlay {
             let image = overlay::draw(frame, segmentation);
             to_file(dir, stem, "overlay.png", |file| {
-                Ok(image.write_with_encoder(PngEncoder::new(file))?)
-            })?;
-        }
-        if self.json {
-            let results = coco::results(stem, answer, classes);
-            to_file(dir, stem, "json", |file| {
-                Ok(serde_json::to_writer(file, &results)?)
+                Ok(picture::png(file, &image, provenance)?)
             })?;
         }
         if self.csv {
             to_file(dir, stem, "csv", |file| {
-                let mut table = CellTable::new(file)?;
-                table.add(stem, frame, segmentation, classes)?;
-                table.finish()
+                let channels = channels(segmentation);
+                let mut table = CellTable::new(Format::Csv, file, &channels, provenance)?;
+                table.add(cells)?;
+                Ok(table.finish()?)
             })?;
         }
-        Ok(())
+        to_file(dir, stem, "json", |file| {
+            let classes = &provenance.classes;
+            Ok(coco::write(file, stem, segmentation, raw, classes)?)
+        })
+    }
+}
+
+/// What exports name, of a run that started at `started_at` (RFC 3339).
+pub(super) fn provenance(record: &record::Provenance, started_at: &str) -> export::Provenance {
+    export::Provenance {
+        cellsegd: match &record.server {
+            Some(server) => server.version.clone(),
+            None => env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        model: record.model.name.clone(),
+        version: record.model.version.clone(),
+        sha256: record.model.sha256.clone(),
+        backend: record.backend.clone(),
+        started_at: started_at.to_owned(),
+        options: serde_json::to_value(&record.options).unwrap_or_default(),
+        classes: record.model.classes.clone(),
     }
 }
 
@@ -99,20 +118,4 @@ fn to_file(
             Ok(file.flush()?)
         })
         .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn labels(segmentation: &Segmentation, file: &mut BufWriter<File>) -> Result<()> {
-    let (width, height) = (segmentation.width, segmentation.height);
-    let masks = segmentation.instances.iter().map(|instance| &instance.mask);
-    match label_image(masks, width, height) {
-        LabelImage::U16(labels) => {
-            let image: ImageBuffer<Luma<u16>, _> =
-                ImageBuffer::from_raw(width, height, labels).expect("a label a pixel");
-            Ok(image.write_with_encoder(PngEncoder::new(file))?)
-        }
-        LabelImage::U32(_) => bail!(
-            "{} cells do not fit a 16-bit label image, which holds 65535: use --json, or fewer with --max-cells",
-            segmentation.instances.len()
-        ),
-    }
 }

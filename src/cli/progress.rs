@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::record::{FileFate, FileRecord};
+use super::record::{Fate, FrameRecord};
 
 /// From this many files on lines would scroll away what matters.
 const BAR_FROM: usize = 8;
@@ -24,14 +24,25 @@ impl Progress {
         Progress { bar }
     }
 
-    /// A file is done.
-    pub(super) fn file(&self, record: &FileRecord) {
+    /// A frame is done.
+    pub(super) fn frame(&self, record: &FrameRecord) {
+        let name = match record.page {
+            0 => record.file.clone(),
+            page => format!("{} page {page}", record.file),
+        };
         let (line, matters) = match &record.fate {
-            FileFate::Segmented(summary) => {
-                (format!("{}: {} cells", record.file, summary.cells()), false)
+            Fate::Segmented(summary) => {
+                let confluence = 100.0 * summary.confluence;
+                let mut line =
+                    format!("{name}: {} cells, {confluence:.1} % covered", summary.cells);
+                for notice in &summary.notices {
+                    line += &format!("; {notice}");
+                }
+                (line, false)
             }
-            FileFate::Dropped(why) => (format!("{}: dropped: {why}", record.file), true),
-            FileFate::Failed(why) => (format!("{}: failed: {why}", record.file), true),
+            Fate::Measured { on } => (format!("{name}: measured in the cells of {on}"), false),
+            Fate::Dropped(why) => (format!("{name}: dropped: {why}"), true),
+            Fate::Failed(why) => (format!("{name}: failed: {why}"), true),
         };
         match &self.bar {
             None => eprintln!("{line}"),
@@ -41,6 +52,14 @@ impl Progress {
                 }
                 bar.inc(1);
             }
+        }
+    }
+
+    /// Something about all of it.
+    pub(super) fn say(&self, line: &str) {
+        match &self.bar {
+            None => eprintln!("{line}"),
+            Some(bar) => bar.println(line),
         }
     }
 

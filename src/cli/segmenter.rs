@@ -12,9 +12,25 @@ use super::{
     record::Provenance,
 };
 use crate::{
-    frame::{Frame, FrameLimits},
-    segmentation::{RawInstance, Segmentation},
+    frame::{Frame, FrameLimits, FrameMetadata},
+    params::Analysis,
+    segmentation::{Intensity, RawInstance, Segmentation},
+    track::Resumed,
 };
+
+/// Everything that is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) choices: Choices,
+    pub(super) analysis: Analysis,
+    /// Other channels will be measured in the cells.
+    pub(super) other_channels: bool,
+    /// Image files of an even field and of no light.
+    pub(super) flat: Option<PathBuf>,
+    pub(super) dark: Option<PathBuf>,
+    /// Where each series stopped, by its last frame.
+    pub(super) resumed: Vec<(FrameMetadata, Resumed)>,
+}
 
 /// Answers frames in the order in which they were sent.
 pub(super) enum Segmenter {
@@ -26,12 +42,22 @@ pub(super) enum Segmenter {
 pub(super) struct Remote {
     session: Session,
     runtime: Runtime,
-    sent: u64,
+}
+
+/// A frame on its way.
+pub(super) struct Job {
+    /// Unique in a run.
+    pub(super) id: u64,
+    pub(super) frame: Frame,
+    /// Not segmented: measured in the cells of that frame.
+    pub(super) measure_on: Option<u64>,
 }
 
 /// What became of a frame.
 pub(super) enum Outcome {
     Segmented(Box<Answer>),
+    /// Of the cells of an earlier frame, in its order: one a colour channel.
+    Measured(Vec<Vec<Intensity>>),
     /// By policy, and which.
     Dropped(String),
     /// By error, and which.
@@ -46,6 +72,8 @@ pub(super) struct Answer {
     pub(super) raw: Option<Vec<RawInstance>>,
     /// What somebody should know.
     pub(super) notices: Vec<String>,
+    /// Pieces that the frame was cut into; 1: whole.
+    pub(super) tiles: u32,
 }
 
 impl Segmenter {
@@ -56,10 +84,10 @@ impl Segmenter {
         credentials: &Credentials,
         model: Option<PathBuf>,
         engine: &EngineFlags,
-        choices: &Choices,
+        wishes: &Wishes,
     ) -> Result<Segmenter> {
         let Some(url) = url else {
-            let lane = LocalLane::open(model, engine, choices)?;
+            let lane = LocalLane::open(model, engine, wishes)?;
             return Ok(Segmenter::Lane(Box::new(lane)));
         };
         let runtime = Builder::new_multi_thread()
@@ -72,13 +100,9 @@ impl Segmenter {
             credentials,
             model.as_deref(),
             None,
-            choices,
+            wishes,
         ))?;
-        Ok(Segmenter::Server(Box::new(Remote {
-            session,
-            runtime,
-            sent: 0,
-        })))
+        Ok(Segmenter::Server(Box::new(Remote { session, runtime })))
     }
 
     /// What makes the answers.
@@ -106,14 +130,22 @@ impl Segmenter {
     }
 
     /// Sends a frame. An error ends the run: no frame after it can be answered.
-    pub(super) fn send(&mut self, frame: &Frame) -> Result<()> {
+    pub(super) fn send(&mut self, job: Job) -> Result<()> {
         match self {
-            Segmenter::Lane(lane) => lane.send(frame.clone()),
+            Segmenter::Lane(lane) => lane.send(job),
             Segmenter::Server(remote) => {
-                remote.sent += 1;
-                remote
-                    .runtime
-                    .block_on(remote.session.send(remote.sent, frame))
+                let Job {
+                    id,
+                    frame,
+                    measure_on,
+                } = job;
+                let sending = async {
+                    match measure_on {
+                        None => remote.session.send(id, &frame).await,
+                        Some(on) => remote.session.measure(id, on, &frame).await,
+                    }
+                };
+                remote.runtime.block_on(sending)
             }
         }
     }

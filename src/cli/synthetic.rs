@@ -24,13 +24,14 @@ pub(super) fn cells(shape: &FrameShape, limits: &FrameLimits) -> Result<Frame, F
         height,
         format,
     } = shape;
-    limits.check(width, height, format.bytes_per_pixel())?;
-    let mut pixels =
-        Vec::with_capacity(width as usize * height as usize * format.bytes_per_pixel());
+    limits.check(width, height, format)?;
+    let brightest = f64::from((1u32 << format.bits()) - 1);
+    let mut pixels = Vec::with_capacity(format.row_bytes(width) * height as usize);
     for y in 0..height {
-        for x in 0..width {
-            push(&mut pixels, format, brightness(x, y));
-        }
+        let row: Vec<u16> = (0..width)
+            .map(|x| (brightness(x, y) * brightest) as u16)
+            .collect();
+        push(&mut pixels, format, &row);
     }
     let layout = Layout {
         format,
@@ -66,11 +67,48 @@ fn hash(a: u32, b: u32) -> u32 {
         .wrapping_shr(40) as u32
 }
 
-fn push(pixels: &mut Vec<u8>, format: PixelFormat, brightness: f64) {
-    let value = (brightness * f64::from((1u32 << format.bits()) - 1)) as u16;
-    match format.bytes_per_pixel() {
-        2 => pixels.extend(value.to_le_bytes()),
-        n => pixels.extend(std::iter::repeat_n(value as u8, n)),
+/// A row of grey in that format.
+fn push(pixels: &mut Vec<u8>, format: PixelFormat, row: &[u16]) {
+    use PixelFormat::*;
+    match format {
+        Mono8 => pixels.extend(row.iter().map(|&value| value as u8)),
+        Mono10 | Mono12 | Mono14 | Mono16 => {
+            pixels.extend(row.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Rgb8 | Bgr8 | Rgba8 | Bgra8 => {
+            let n = format.row_bytes(1);
+            pixels.extend(
+                row.iter()
+                    .flat_map(|&value| std::iter::repeat_n(value as u8, n)),
+            );
+        }
+        Rgb16 => pixels.extend(row.iter().flat_map(|value| value.to_le_bytes().repeat(3))),
+        Mono10p | Mono12p => {
+            let n_bits = format.bits();
+            // Bits that have not made a byte yet.
+            let (mut bits, mut n_waiting) = (0_u32, 0);
+            for &value in row {
+                bits |= u32::from(value) << n_waiting;
+                n_waiting += n_bits;
+                while n_waiting >= 8 {
+                    pixels.push(bits as u8);
+                    bits >>= 8;
+                    n_waiting -= 8;
+                }
+            }
+            if n_waiting > 0 {
+                pixels.push(bits as u8);
+            }
+        }
+        Mono10Packed | Mono12Packed => {
+            let low = format.bits() - 8;
+            for pair in row.chunks(2) {
+                let lowest = |value: u16| (value & ((1 << low) - 1)) as u8;
+                let middle = pair.get(1).map_or(0, |&second| lowest(second) << 4);
+                pixels.extend([(pair[0] >> low) as u8, lowest(pair[0]) | middle]);
+                pixels.extend(pair.get(1).map(|&second| (second >> low) as u8));
+            }
+        }
     }
 }
 
@@ -122,6 +160,31 @@ mod tests {
             "8x8:mono8".parse::<FrameShape>().unwrap().to_string(),
             "8x8:Mono8"
         );
+    }
+
+    #[test]
+    fn every_format_of_the_same_bits_holds_the_same_counts() {
+        use PixelFormat::*;
+        let limits = FrameLimits::default();
+        for (one, other) in [
+            (Mono10, Mono10p),
+            (Mono10, Mono10Packed),
+            (Mono12, Mono12p),
+            (Mono12, Mono12Packed),
+        ] {
+            let [one, other] = [one, other].map(|format| {
+                let (width, height) = (71, 43);
+                let shape = FrameShape {
+                    width,
+                    height,
+                    format,
+                };
+                let frame = cells(&shape, &limits).unwrap();
+                let rows = (0..height).map(|y| frame.samples(y, &mut Vec::new()).to_vec());
+                rows.collect::<Vec<_>>()
+            });
+            assert_eq!(one, other);
+        }
     }
 
     #[test]

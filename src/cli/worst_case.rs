@@ -1,6 +1,10 @@
 //! The most that clients can make the daemon hold: for `serve --check`.
 
-use crate::{config::Settings, server::SMALL_MESSAGE};
+use crate::{
+    analysis::MOST_BYTES,
+    config::Settings,
+    server::{KEPT_BYTES, SMALL_MESSAGE},
+};
 
 /// Lines for a person, beside the models and the engine's own buffers.
 pub(super) fn worst_case(settings: &Settings) -> String {
@@ -27,6 +31,21 @@ pub(super) fn worst_case(settings: &Settings) -> String {
         (
             "frames admitted and not yet segmented".to_owned(),
             limits.frames_in_flight_bytes,
+        ),
+        (
+            format!("kept between frames: {sessions} sessions, cells and names"),
+            // Identities, growth, and the names of smoothed series.
+            sessions.saturating_mul(KEPT_BYTES + 3 * MOST_BYTES as u64),
+        ),
+        (
+            // Two images in 16 bits, of as many samples as a frame may have in 8.
+            format!("flat fields: {sessions} sessions x 4 frames"),
+            sessions.saturating_mul(4 * limits.max_frame_bytes),
+        ),
+        (
+            // Four masks of a bit a pixel.
+            format!("regions: {sessions} sessions x half a frame"),
+            sessions.saturating_mul(limits.max_frame_bytes / 2),
         ),
         (
             format!("answers not read: {sessions} sessions, beside frames in flight"),

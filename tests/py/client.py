@@ -95,11 +95,12 @@ def tiny_options(**fields) -> pb.SessionOptions:
 
 
 def raw(image: np.ndarray, id: int = 1, frame: dict | None = None, **layout) -> pb.Frame:
-    """`image` as a controller sends it: uint8 and uint16 mono, or RGB8; `layout` overrides RawPixels' fields."""
+    """`image` as a controller sends it: uint8 and uint16, mono or RGB; `layout` overrides RawPixels' fields."""
     formats = {
         (2, "uint8"): pb.PIXEL_FORMAT_MONO8,
         (2, "uint16"): pb.PIXEL_FORMAT_MONO16,
         (3, "uint8"): pb.PIXEL_FORMAT_RGB8,
+        (3, "uint16"): pb.PIXEL_FORMAT_RGB16,
     }
     fields = {
         "format": formats[image.ndim, image.dtype.name],
@@ -171,6 +172,12 @@ def labels(segmentation: pb.Segmentation) -> np.ndarray:
 def cells(reply: pb.FrameReply) -> list[tuple]:
     """What two replies must share to be about the same cells, to the bit."""
     return [(i.label, i.class_index, i.score, i.rle.counts) for i in reply.segmentation.instances]
+
+
+def failure_of(reply: pb.FrameReply) -> str:
+    """Why a frame failed, which it must have."""
+    assert reply.WhichOneof("outcome") == "failed", reply
+    return reply.failed.message
 
 
 def notices(reply: pb.FrameReply) -> set[str]:

@@ -115,10 +115,17 @@ class Daemon:
 
     def rss(self) -> int:
         """Resident memory, bytes."""
+        return self._memory("VmRSS:")
+
+    def peak_rss(self) -> int:
+        """Resident memory at its most since the start, bytes."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, key: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(key):
                 return int(line.split()[1]) * 1024
-        raise AssertionError("no VmRSS: has the daemon ended?")
+        raise AssertionError(f"no {key} has the daemon ended?")
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -36,6 +36,22 @@ def discs(width: int, height: int, seed: int = 0, peak: int = 230, dtype=np.uint
     return np.round(peak * np.clip(image * 0.95 + floor, 0, 1)).astype(dtype)
 
 
+def bit_stream(image: np.ndarray, bits: int) -> bytes:
+    """PFNC's Mono10p and Mono12p: no gaps, the least significant bit first, rows end at a whole byte."""
+    of_each = (image[..., None] >> np.arange(bits)) & 1
+    return np.packbits(of_each.reshape(len(image), -1).astype(np.uint8), axis=1, bitorder="little").tobytes()
+
+
+def gige_packed(image: np.ndarray, bits: int) -> bytes:
+    """GigE Vision's Mono10Packed and Mono12Packed: two pixels in three bytes, the lowest bits of both in the middle one."""
+    low = bits - 8
+    width = image.shape[1]
+    first, second = (np.pad(image, ((0, 0), (0, width % 2)))[:, start::2] for start in (0, 1))
+    mask = (1 << low) - 1
+    rows = np.stack([first >> low, first & mask | (second & mask) << 4, second >> low], axis=2).reshape(len(image), -1)
+    return rows[:, : (12 * width + 7) // 8].astype(np.uint8).tobytes()
+
+
 def noise16(width: int = 640, height: int = 640, seed: int = 0) -> np.ndarray:
     """An empty field as a 16-bit camera sees it: offset and read noise."""
     return np.random.default_rng(seed).normal(1000, 10, (height, width)).round().astype(np.uint16)

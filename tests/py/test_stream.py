@@ -67,7 +67,7 @@ def test_opening_says_everything_that_was_settled(daemon):
     percentiles = settled.normalization.percentiles
     assert (percentiles.low, percentiles.high) == (0.5, 99.5)
     assert opened.limits.max_frame_bytes == 64 << 20 and opened.limits.max_side == 8192
-    assert opened.limits.frames_kept == 0
+    assert opened.limits.frames_kept == 8
     assert opened.server_version.count(".") == 2
 
 

@@ -1,7 +1,9 @@
 //! A session with a server: frames out, replies back, in our own types. What a stock gRPC client does, with the transport set
 //! up for camera frames.
 
+mod analysis;
 mod connect;
+mod measures;
 mod reload;
 mod reply;
 mod request;
@@ -18,7 +20,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{choices::Choices, latency::StagesUs, record::Provenance, segmenter::Outcome};
+use super::{
+    latency::StagesUs,
+    record::{FlatFieldRecord, Provenance},
+    segmenter::{Outcome, Wishes},
+};
 use crate::{
     frame::{Frame, FrameLimits},
     proto::{
@@ -58,10 +64,10 @@ impl Session {
         credentials: &Credentials,
         model: Option<&str>,
         window: Option<u32>,
-        choices: &Choices,
+        wishes: &Wishes,
     ) -> Result<Session> {
+        let options = request::session_options(model, window, wishes)?;
         let connection = connect(url, credentials).await?;
-        let options = request::session_options(model, window, choices);
         // A server that sends no headers before it has read a message must find one.
         let (requests, queue) = mpsc::channel(1);
         requests.try_send(message(stream_request::Request::Open(options)))?;
@@ -83,7 +89,7 @@ impl Session {
             }
         };
         Ok(Session {
-            provenance: reply::provenance(url, &opened, choices.raw_masks),
+            provenance: reply::provenance(url, &opened, FlatFieldRecord::of(wishes)),
             opened,
             requests,
             replies,
@@ -111,7 +117,15 @@ impl Session {
 
     /// Sends a frame; its pixels are not copied before the transport's own buffer.
     pub(super) async fn send(&mut self, id: u64, frame: &Frame) -> Result<()> {
-        let frame = request::frame(id, frame);
+        self.request(request::frame(id, None, frame)).await
+    }
+
+    /// Sends a frame to be measured in the cells of frame `on`.
+    pub(super) async fn measure(&mut self, id: u64, on: u64, frame: &Frame) -> Result<()> {
+        self.request(request::frame(id, Some(on), frame)).await
+    }
+
+    async fn request(&mut self, frame: proto::Frame) -> Result<()> {
         if self
             .requests
             .send(message(stream_request::Request::Frame(frame)))
@@ -169,6 +183,7 @@ impl Reply {
         match self.0.outcome {
             Some(frame_reply::Outcome::Segmentation(_)) => Fate::Segmented,
             Some(frame_reply::Outcome::Dropped(_)) => Fate::Dropped,
+            // Nobody who asks here sends frames to be measured only.
             Some(frame_reply::Outcome::Failed(_) | frame_reply::Outcome::Measured(_)) | None => {
                 Fate::Failed
             }

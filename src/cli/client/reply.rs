@@ -2,18 +2,20 @@
 
 use anyhow::{Context, Result, anyhow};
 
-use super::ServerUrl;
+use super::{ServerUrl, analysis, measures};
 use crate::{
     cli::{
         latency::StagesUs,
-        record::{ModelRecord, NormalizationRecord, Options, Provenance, ServerRecord},
+        record::{
+            FlatFieldRecord, ModelRecord, NormalizationRecord, Options, Provenance, ServerRecord,
+        },
         segmenter::{Answer, Outcome},
     },
     decode::settle,
     geometry::BoxF,
     mask::{Mask, decode_coco},
-    params::Thresholds,
-    proto::{self, frame_reply, instance, normalization},
+    params::{BorderRule, Normalization, Params, Thresholds, Tiling, TilingMode},
+    proto::{self, frame_reply, instance, normalization, tiling::Mode},
     segmentation::{
         AppliedNormalization, AppliedPolicy, Instance, RawInstance, RawSegmentation, Segmentation,
         StageTimes,
@@ -23,7 +25,7 @@ use crate::{
 pub(super) fn provenance(
     url: &ServerUrl,
     opened: &proto::SessionOpened,
-    raw_masks: bool,
+    flat_field: Option<FlatFieldRecord>,
 ) -> Provenance {
     let model = opened.model.clone().unwrap_or_default();
     let settled = opened.settled.clone().unwrap_or_default();
@@ -43,11 +45,43 @@ pub(super) fn provenance(
         },
         backend: opened.backend.clone(),
         device: opened.device.clone(),
-        options: Options {
-            thresholds: thresholds(settled.thresholds.unwrap_or_default()),
-            normalization: normalization_record(settled.normalization.unwrap_or_default()),
-            raw_masks,
+        options: options(settled, flat_field),
+    }
+}
+
+fn options(settled: proto::SessionOptions, flat_field: Option<FlatFieldRecord>) -> Options {
+    let analysis = analysis::settled(&settled);
+    let raw_masks = settled.outputs.is_some_and(|outputs| outputs.raw_masks());
+    let normalization = settled.normalization.unwrap_or_default();
+    let params = Params {
+        tiling: tiling(settled.tiling.unwrap_or_default()),
+        smoothing: match &normalization.policy {
+            Some(normalization::Policy::Percentiles(percentiles)) => percentiles.smoothing(),
+            _ => 0.0,
         },
+        // Said below as the server says it: its least span is in counts or the model's own.
+        ..Params::new(
+            thresholds(settled.thresholds.unwrap_or_default()),
+            Normalization::FullRange,
+        )
+    };
+    Options {
+        normalization: normalization_record(normalization),
+        ..Options::new(&params, &analysis, flat_field, raw_masks)
+    }
+}
+
+fn tiling(settled: proto::Tiling) -> Tiling {
+    let default = Tiling::default();
+    Tiling {
+        mode: match settled.mode() {
+            Mode::Unspecified => default.mode,
+            Mode::Auto => TilingMode::Auto,
+            Mode::Off => TilingMode::Off,
+            Mode::On => TilingMode::On,
+        },
+        overlap: settled.overlap.unwrap_or(default.overlap),
+        target_um_per_px: settled.target_um_per_px,
     }
 }
 
@@ -60,6 +94,11 @@ fn thresholds(settled: proto::Thresholds) -> Thresholds {
         min_area_px: settled.min_area_px(),
         min_area_um2: settled.min_area_um2,
         max_area_um2: settled.max_area_um2,
+        border: match settled.border() {
+            proto::BorderRule::Unspecified | proto::BorderRule::Keep => BorderRule::Keep,
+            proto::BorderRule::Drop => BorderRule::Drop,
+            proto::BorderRule::Unbiased => BorderRule::Unbiased,
+        },
         classes: settled.classes,
         class_confidence: settled.class_confidence,
     }
@@ -78,7 +117,8 @@ fn normalization_record(settled: proto::Normalization) -> NormalizationRecord {
             min_span_counts: percentiles.min_span,
             ..NormalizationRecord::new(AppliedPolicy::Percentiles)
         },
-        Some(normalization::Policy::FullRange(_)) | None => {
+        // A server states the window that a reference image gave.
+        Some(normalization::Policy::FullRange(_) | normalization::Policy::Reference(_)) | None => {
             NormalizationRecord::new(AppliedPolicy::FullRange)
         }
     }
@@ -102,13 +142,18 @@ pub(super) fn stages_us(timing: &proto::Timing) -> StagesUs {
 
 /// An answer made with `options`.
 pub(super) fn outcome(reply: proto::FrameReply, options: &Options) -> Result<Outcome> {
-    let segmentation = match reply.outcome {
+    let mut segmentation = match reply.outcome {
         Some(frame_reply::Outcome::Segmentation(segmentation)) => segmentation,
         Some(frame_reply::Outcome::Dropped(dropped)) => {
             return Ok(Outcome::Dropped(dropped.reason().as_str_name().to_owned()));
         }
         Some(frame_reply::Outcome::Failed(failed)) => return Ok(Outcome::Failed(failed.message)),
-        Some(frame_reply::Outcome::Measured(_)) | None => {
+        Some(frame_reply::Outcome::Measured(measured)) => {
+            let cells = measured.instances.into_iter();
+            let of_cell = |cell: proto::MeasuredInstance| measures::intensities(cell.intensity);
+            return Ok(Outcome::Measured(cells.map(of_cell).collect()));
+        }
+        None => {
             return Ok(Outcome::Failed(
                 "the server's answer holds no cells".to_owned(),
             ));
@@ -121,24 +166,39 @@ pub(super) fn outcome(reply: proto::FrameReply, options: &Options) -> Result<Out
         .map(|notice| notice.message)
         .collect();
     let summary = segmentation.summary.clone().unwrap_or_default();
-    let touches_border: Vec<bool> = segmentation
-        .instances
-        .iter()
-        .map(|cell| cell.touches_border)
-        .collect();
+    let tiles = reply.timing.map_or(1, |timing| timing.tiles.max(1));
+    let said: Vec<Said> = segmentation.instances.iter_mut().map(Said::take).collect();
     let raw = raw_segmentation(segmentation)?;
     let (segmentation, raw) = match options.raw_masks {
         true => (
             settle(&raw, &options.thresholds, pixel_size_um),
             Some(raw.instances),
         ),
-        false => (settled(raw, touches_border, &summary), None),
+        false => (settled(raw, said, &summary), None),
     };
     Ok(Outcome::Segmented(Box::new(Answer {
         segmentation,
         raw,
         notices,
+        tiles,
     })))
+}
+
+/// What the server says of a cell beside its mask.
+struct Said {
+    touches_border: bool,
+    measures: Option<proto::Measures>,
+    track: Option<proto::Track>,
+}
+
+impl Said {
+    fn take(cell: &mut proto::Instance) -> Said {
+        Said {
+            touches_border: cell.touches_border,
+            measures: cell.measures.take(),
+            track: cell.track.take(),
+        }
+    }
 }
 
 fn raw_segmentation(segmentation: proto::Segmentation) -> Result<RawSegmentation> {
@@ -160,32 +220,34 @@ fn raw_segmentation(segmentation: proto::Segmentation) -> Result<RawSegmentation
         truncated: segmentation.truncated,
         notices: Vec::new(),
         times: StageTimes::default(),
+        own_span: None,
+        tiles: 1,
     })
 }
 
 /// The server has made one truth about each cell already.
-fn settled(
-    raw: RawSegmentation,
-    touches_border: Vec<bool>,
-    summary: &proto::FrameSummary,
-) -> Segmentation {
-    let instances =
-        raw.instances
-            .into_iter()
-            .zip(touches_border)
-            .map(|(instance, touches_border)| Instance {
-                class_index: instance.class_index,
-                score: instance.score,
-                detected_box: instance.detected_box,
-                area: instance.mask.area(),
-                mask: instance.mask,
-                touches_border,
-            });
+fn settled(raw: RawSegmentation, said: Vec<Said>, summary: &proto::FrameSummary) -> Segmentation {
+    let instances = raw.instances.into_iter().zip(said);
+    let instances = instances.map(|(instance, said)| Instance {
+        class_index: instance.class_index,
+        score: instance.score,
+        detected_box: instance.detected_box,
+        area: instance.mask.area(),
+        mask: instance.mask,
+        touches_border: said.touches_border,
+        measures: said.measures.map(measures::measures),
+        track: said.track.map(analysis::track),
+    });
     Segmentation {
         width: raw.width,
         height: raw.height,
         instances: instances.collect(),
         confluence: summary.confluence,
+        analysed_px: summary.analysed_px,
+        removed_at_border: summary.removed_at_border,
+        neighbourhood: measures::neighbourhood(summary),
+        drift_px: summary.drift.map(|drift| (drift.x_px, drift.y_px)),
+        growth: summary.growth.map(measures::growth),
         removed_by_area: summary.removed_by_area,
         normalization: raw.normalization,
         truncated: raw.truncated,

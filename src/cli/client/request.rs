@@ -1,17 +1,27 @@
 //! Our types to the contract's messages: what a client says.
 
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::analysis;
 use crate::{
-    cli::choices::{Choices, NormalizationChoice},
+    cli::{
+        choices::{Area, Choices, NormalizationChoice},
+        segmenter::Wishes,
+    },
     frame::{Frame, FrameMetadata, PixelFormat},
-    proto::{self, frame, normalization},
+    params::{BorderRule, MinSpan, Normalization, Thresholds, TilingMode},
+    proto::{self, frame, normalization, tiling::Mode},
 };
 
 pub(super) fn session_options(
     model: Option<&str>,
     window: Option<u32>,
-    choices: &Choices,
-) -> proto::SessionOptions {
-    proto::SessionOptions {
+    wishes: &Wishes,
+) -> Result<proto::SessionOptions> {
+    let choices = &wishes.choices;
+    Ok(proto::SessionOptions {
         model: model.unwrap_or_default().to_owned(),
         window: window.unwrap_or_default(),
         outputs: Some(proto::Outputs {
@@ -19,20 +29,90 @@ pub(super) fn session_options(
             raw_masks: Some(choices.raw_masks),
             ..Default::default()
         }),
-        thresholds: Some(proto::Thresholds {
-            confidence: choices.confidence,
-            iou: choices.iou,
-            class_agnostic: choices.class_agnostic.then_some(true),
-            max_cells: choices.max_cells,
-            ..Default::default()
+        thresholds: Some(match &choices.as_recorded {
+            Some(recorded) => recorded_thresholds(&recorded.0),
+            None => thresholds(choices),
         }),
-        normalization: choices.normalization.map(|choice| proto::Normalization {
-            policy: Some(policy(choice)),
-        }),
+        normalization: normalization(choices)?,
+        tiling: tiling(choices),
         delivery: proto::Delivery::Lossless.into(),
         name: concat!("cellsegd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        region: analysis::region(&wishes.analysis),
+        measurements: analysis::measurements(&wishes.analysis),
+        tracking: analysis::tracking(wishes),
+        growth: analysis::growth(&wishes.analysis),
+        flat_field: flat_field(wishes)?,
+        ..Default::default()
+    })
+}
+
+fn thresholds(choices: &Choices) -> proto::Thresholds {
+    let um2 = |area: Option<Area>| match area {
+        Some(Area::Um2(um2)) => Some(um2),
+        _ => None,
+    };
+    proto::Thresholds {
+        confidence: choices.confidence,
+        iou: choices.iou,
+        class_agnostic: choices.class_agnostic.then_some(true),
+        max_cells: choices.max_cells,
+        min_area_px: match choices.min_area {
+            Some(Area::Px(px)) => Some(px),
+            _ => None,
+        },
+        min_area_um2: um2(choices.min_area),
+        max_area_um2: um2(choices.max_area),
+        border: choices.border.map_or(0, border),
         ..Default::default()
     }
+}
+
+fn recorded_thresholds(thresholds: &Thresholds) -> proto::Thresholds {
+    let thresholds = thresholds.clone();
+    proto::Thresholds {
+        confidence: Some(thresholds.confidence),
+        iou: Some(thresholds.iou),
+        class_agnostic: Some(thresholds.class_agnostic),
+        max_cells: Some(thresholds.max_cells),
+        min_area_px: Some(thresholds.min_area_px),
+        min_area_um2: thresholds.min_area_um2,
+        max_area_um2: thresholds.max_area_um2,
+        border: border(thresholds.border),
+        classes: thresholds.classes,
+        class_confidence: thresholds.class_confidence,
+    }
+}
+
+fn border(rule: BorderRule) -> i32 {
+    match rule {
+        BorderRule::Keep => proto::BorderRule::Keep,
+        BorderRule::Drop => proto::BorderRule::Drop,
+        BorderRule::Unbiased => proto::BorderRule::Unbiased,
+    }
+    .into()
+}
+
+/// Smoothing alone is refused: the contract has it within percentiles only, and those of the model are the server's to know.
+fn normalization(choices: &Choices) -> Result<Option<proto::Normalization>> {
+    let policy = match (&choices.as_recorded, choices.normalization) {
+        (Some(recorded), _) => Some(recorded_policy(&recorded.1)),
+        (None, choice) => choice.map(policy),
+    };
+    let policy = match (policy, choices.smoothing) {
+        (policy, None | Some(0.0)) => policy,
+        (Some(normalization::Policy::Percentiles(percentiles)), smoothing) => Some(
+            normalization::Policy::Percentiles(normalization::Percentiles {
+                smoothing,
+                ..percentiles
+            }),
+        ),
+        _ => anyhow::bail!(
+            "--smoothing is of percentiles: with --server name them, as --normalization percentile:0.5,99.5"
+        ),
+    };
+    Ok(policy.map(|policy| proto::Normalization {
+        policy: Some(policy),
+    }))
 }
 
 fn policy(choice: NormalizationChoice) -> normalization::Policy {
@@ -52,10 +132,66 @@ fn policy(choice: NormalizationChoice) -> normalization::Policy {
     }
 }
 
-pub(super) fn frame(id: u64, frame: &Frame) -> proto::Frame {
+/// A least span that is a fraction of the full range is the model's own: the contract has counts only.
+fn recorded_policy(recorded: &Normalization) -> normalization::Policy {
+    match *recorded {
+        Normalization::FullRange => policy(NormalizationChoice::Full),
+        Normalization::Window { low, high } => policy(NormalizationChoice::Window { low, high }),
+        Normalization::Percentiles {
+            low,
+            high,
+            min_span,
+        } => normalization::Policy::Percentiles(normalization::Percentiles {
+            low,
+            high,
+            smoothing: None,
+            min_span: match min_span {
+                MinSpan::Counts(counts) => Some(counts),
+                MinSpan::OfFullRange(_) => None,
+            },
+        }),
+    }
+}
+
+fn tiling(choices: &Choices) -> Option<proto::Tiling> {
+    let mode = choices.tiling.map(|mode| match mode {
+        TilingMode::Auto => Mode::Auto,
+        TilingMode::Off => Mode::Off,
+        TilingMode::On => Mode::On,
+    });
+    let tiling = proto::Tiling {
+        mode: mode.unwrap_or_default().into(),
+        overlap: choices.overlap,
+        target_um_per_px: choices.target_um,
+    };
+    (tiling != proto::Tiling::default()).then_some(tiling)
+}
+
+/// The image files as they are: the server decodes them.
+fn flat_field(wishes: &Wishes) -> Result<Option<proto::FlatField>> {
+    use proto::flat_field::{Dark, Flat};
+    let image = |path: &std::path::PathBuf| -> Result<proto::EncodedImage> {
+        let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(proto::EncodedImage {
+            data: data.into(),
+            page: 0,
+        })
+    };
+    let Some(flat) = &wishes.flat else {
+        return Ok(None);
+    };
+    let dark = wishes.dark.as_ref().map(image).transpose()?;
+    Ok(Some(proto::FlatField {
+        flat: Some(Flat::FlatEncoded(image(flat)?)),
+        dark: dark.map(Dark::DarkEncoded),
+    }))
+}
+
+pub(super) fn frame(id: u64, measure_on: Option<u64>, frame: &Frame) -> proto::Frame {
     let layout = frame.layout();
     proto::Frame {
         id,
+        measure_on,
         pixels: Some(frame::Pixels::Raw(proto::RawPixels {
             format: pixel_format(layout.format).into(),
             width: layout.width,
@@ -77,6 +213,11 @@ fn pixel_format(format: PixelFormat) -> proto::PixelFormat {
         PixelFormat::Mono12 => proto::PixelFormat::Mono12,
         PixelFormat::Mono14 => proto::PixelFormat::Mono14,
         PixelFormat::Mono16 => proto::PixelFormat::Mono16,
+        PixelFormat::Mono10p => proto::PixelFormat::Mono10p,
+        PixelFormat::Mono12p => proto::PixelFormat::Mono12p,
+        PixelFormat::Mono10Packed => proto::PixelFormat::Mono10packed,
+        PixelFormat::Mono12Packed => proto::PixelFormat::Mono12packed,
+        PixelFormat::Rgb16 => proto::PixelFormat::Rgb16,
         PixelFormat::Rgb8 => proto::PixelFormat::Rgb8,
         PixelFormat::Bgr8 => proto::PixelFormat::Bgr8,
         PixelFormat::Rgba8 => proto::PixelFormat::Rgba8,
@@ -84,7 +225,7 @@ fn pixel_format(format: PixelFormat) -> proto::PixelFormat {
     }
 }
 
-fn metadata(metadata: FrameMetadata) -> proto::FrameMetadata {
+pub(super) fn metadata(metadata: FrameMetadata) -> proto::FrameMetadata {
     proto::FrameMetadata {
         index: metadata.index,
         channel: metadata.channel,

@@ -1,33 +1,32 @@
 //! A lane in this process: on its own thread, as lanes live, so that files are decoded and written while it computes.
 
+mod work;
+
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
 };
 
 use anyhow::{Context, Result};
 
+use self::work::Work;
 use super::{
-    choices::{Choices, EngineFlags},
+    choices::EngineFlags,
     daemon,
-    record::Provenance,
-    segmenter::{Answer, Outcome},
+    record::{FlatFieldRecord, Options, Provenance},
+    segmenter::{Job, Outcome, Wishes},
 };
 use crate::{
-    backend::{Backend, LaneError, Ticket},
     config::Settings,
-    decode::settle,
-    frame::{Frame, FrameLimits},
-    params::Params,
-    segmentation::RawSegmentation,
+    frame::{FlatField, Frame, FrameLimits, FrameMetadata, decode_image},
     telemetry,
 };
 
 /// Dropped, it ends its thread and waits for that: a lane on a GPU must be closed before the process ends.
 pub(super) struct LocalLane {
     /// None: it is being dropped; the same with those below.
-    frames: Option<SyncSender<Frame>>,
+    jobs: Option<SyncSender<Job>>,
     answers: Option<Receiver<Result<Outcome>>>,
     thread: Option<JoinHandle<()>>,
     limits: FrameLimits,
@@ -42,7 +41,7 @@ impl LocalLane {
     pub(super) fn open(
         model: Option<PathBuf>,
         engine: &EngineFlags,
-        choices: &Choices,
+        wishes: &Wishes,
     ) -> Result<LocalLane> {
         let settings = Settings {
             lanes: 1,
@@ -50,27 +49,34 @@ impl LocalLane {
         };
         telemetry::start(&settings.log)?;
         let backend = daemon::backends(&settings)?.swap_remove(0);
-        let params = choices.settle(backend.model(), settings.limits.max_cells)?;
-        let raw_masks = choices.raw_masks;
-        let provenance =
-            Provenance::of_lane(backend.model(), backend.description(), &params, raw_masks);
-        let (frames, frames_in) = sync_channel(Self::WINDOW);
+        let limits = settings.limits.frame();
+        let params = wishes
+            .choices
+            .settle(backend.model(), settings.limits.max_cells)?;
+        let flat_field = flat_field(wishes, &limits)?;
+        let options = Options::new(
+            &params,
+            &wishes.analysis,
+            FlatFieldRecord::of(wishes),
+            wishes.choices.raw_masks,
+        );
+        let provenance = Provenance::of_lane(backend.model(), backend.description(), options);
+        let mut work = Work::new(params, wishes, flat_field)?;
+        let (jobs, jobs_in) = sync_channel(Self::WINDOW);
         let (answers_out, answers) = sync_channel(Self::WINDOW);
         let thread = thread::Builder::new()
             .name("lane".to_owned())
             .spawn(move || {
-                if let Err(error) =
-                    answer_all(&*backend, &params, raw_masks, &frames_in, &answers_out)
-                {
+                if let Err(error) = work.all(&*backend, &jobs_in, &answers_out) {
                     // Nobody listens any more if this cannot be sent.
                     answers_out.send(Err(error)).ok();
                 }
             })?;
         Ok(LocalLane {
-            frames: Some(frames),
+            jobs: Some(jobs),
             answers: Some(answers),
             thread: Some(thread),
-            limits: settings.limits.frame(),
+            limits,
             provenance,
         })
     }
@@ -86,9 +92,9 @@ impl LocalLane {
     }
 
     /// Puts a frame in the queue.
-    pub(super) fn send(&self, frame: Frame) -> Result<()> {
-        let frames = self.frames.as_ref().expect("there until it is dropped");
-        if frames.send(frame).is_ok() {
+    pub(super) fn send(&self, job: Job) -> Result<()> {
+        let jobs = self.jobs.as_ref().expect("there until it is dropped");
+        if jobs.send(job).is_ok() {
             return Ok(());
         }
         // The lane has ended: its last answer says why.
@@ -107,7 +113,7 @@ impl LocalLane {
 impl Drop for LocalLane {
     fn drop(&mut self) {
         // No more frames come, and nobody takes answers: its thread ends after the frame it is at.
-        drop(self.frames.take());
+        drop(self.jobs.take());
         drop(self.answers.take());
         if let Some(thread) = self.thread.take() {
             // A panic was printed when it happened.
@@ -116,43 +122,22 @@ impl Drop for LocalLane {
     }
 }
 
-/// Until there are no more frames. A lost lane is opened again; an error ends the run.
-fn answer_all(
-    backend: &dyn Backend,
-    params: &Params,
-    raw_masks: bool,
-    frames: &Receiver<Frame>,
-    answers: &SyncSender<Result<Outcome>>,
-) -> Result<()> {
-    let mut lane = backend.open_lane()?;
-    for frame in frames {
-        let outcome = match lane.segment(&frame, params, &Ticket::default()) {
-            Ok(raw) => Outcome::Segmented(Box::new(answer(raw, &frame, params, raw_masks))),
-            Err(LaneError::Frame(why)) => Outcome::Failed(why),
-            Err(error @ LaneError::Lane(_)) => {
-                // First closed: two lanes may not have room on a GPU.
-                drop(lane);
-                lane = backend.open_lane()?;
-                Outcome::Failed(error.to_string())
-            }
-            Err(error @ LaneError::Device(_)) => return Err(error.into()),
+fn flat_field(wishes: &Wishes, limits: &FrameLimits) -> Result<Option<FlatField>> {
+    let image = |path: &Path| -> Result<Frame> {
+        let read = || -> Result<Frame> {
+            let (layout, pixels) = decode_image(&std::fs::read(path)?, 0, limits)?;
+            Ok(Frame::new(
+                layout,
+                pixels,
+                FrameMetadata::default(),
+                limits,
+            )?)
         };
-        if answers.send(Ok(outcome)).is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn answer(raw: RawSegmentation, frame: &Frame, params: &Params, raw_masks: bool) -> Answer {
-    let segmentation = settle(&raw, &params.thresholds, frame.metadata().pixel_size_um);
-    Answer {
-        notices: segmentation
-            .notices
-            .iter()
-            .map(|notice| notice.message.clone())
-            .collect(),
-        segmentation,
-        raw: raw_masks.then_some(raw.instances),
-    }
+        read().with_context(|| path.display().to_string())
+    };
+    let Some(flat) = &wishes.flat else {
+        return Ok(None);
+    };
+    let dark = wishes.dark.as_deref().map(image).transpose()?;
+    Ok(Some(FlatField::new(&image(flat)?, dark.as_ref())?))
 }
