@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +68,38 @@ class Secured(Daemon):
         """The status code and the words of ListModels."""
         with self.secure_channel(*arguments, **keywords) as channel:
             return outcome(lambda: rpc.SegmenterStub(channel).ListModels(pb.ListModelsRequest(), timeout=TIMEOUT_S))
+
+    def code_without_handshake(self, token: str, ca: Path | None = None) -> str:
+        """The status code's name of ListModels where TLS comes to nothing.
+
+        In a process of its own that ends without closing its channel: grpcio 1.85 can hang for good in `close` just
+        after a handshake failed.
+        """
+        script = (
+            "import os, sys, grpc\n"
+            "from pathlib import Path\n"
+            "from contract import pb, rpc\n"
+            "target, ca, token, seconds = sys.argv[1:]\n"
+            "credentials = grpc.composite_channel_credentials(\n"
+            "    grpc.ssl_channel_credentials(Path(ca).read_bytes()), grpc.access_token_call_credentials(token))\n"
+            "try:\n"
+            "    channel = grpc.secure_channel(target, credentials)\n"
+            "    rpc.SegmenterStub(channel).ListModels(pb.ListModelsRequest(), timeout=float(seconds))\n"
+            "    print('OK', flush=True)\n"
+            "except grpc.RpcError as error:\n"
+            "    print(error.code().name, flush=True)\n"
+            "os._exit(0)\n"
+        )
+        arguments = [f"localhost:{self.tls_port}", ca or self.folder / "ca.pem", token, TIMEOUT_S]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=4 * TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def reload(self):
         """As `systemctl reload` does; waits until it is done."""
@@ -179,8 +212,8 @@ def test_who_is_not_known_is_unauthenticated_and_who_may_not_is_denied(secured):
 
 def test_a_server_that_another_ca_vouches_for_is_not_believed(secured, tmp_path):
     pair(tmp_path / "other", "scope-2")
-    code, text = secured.list_models(secured.token, ca=tmp_path / "other/ca.pem")
-    assert code == grpc.StatusCode.UNAVAILABLE
+    assert secured.code_without_handshake(secured.token, ca=tmp_path / "other/ca.pem") == "UNAVAILABLE"
+    assert secured.code_without_handshake(secured.token) == "OK"
     assert secured.list_models(secured.token)[0] == grpc.StatusCode.OK
 
 
@@ -265,7 +298,7 @@ def test_client_certificates_have_roles(tmp_path, tls, tiny_settings, by_ca):
             assert code == grpc.StatusCode.UNAUTHENTICATED and "has no role here" in text
         # The token counts before the certificate; without a certificate there is no connection at all.
         assert daemon.list_models(token, identity=made["stranger"])[0] == grpc.StatusCode.OK
-        assert daemon.list_models(token)[0] == grpc.StatusCode.UNAVAILABLE
+        assert daemon.code_without_handshake(token) == "UNAVAILABLE"
 
 
 def test_loopback_and_unix_sockets_have_the_roles_of_the_settings(tmp_path, tls, tiny_settings):
