@@ -6,6 +6,7 @@
 //! neighbours are all accepted cells.
 
 mod in_order;
+mod kept;
 mod moment;
 mod smoothing;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod wells;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use in_order::InOrder;
+pub use kept::{KEPT_BYTES, Kept, NotKept};
 pub use smoothing::{Place, Smoothing};
 use timeline::MAX_SERIES;
 pub use timeline::{Followed, MOST_BYTES, Timeline};

@@ -5,7 +5,7 @@ use crate::{
     frame::{FrameLimits, Layout, PixelFormat},
     geometry::BoxF,
     mask::{Mask, Ring},
-    params::{BorderRule, GrowthOptions, Measurements, Thresholds, Tracking},
+    params::{BorderRule, Distance, GrowthOptions, Measurements, Thresholds, Tracking},
     segmentation::{AppliedNormalization, AppliedPolicy, RawInstance, StageTimes},
 };
 
@@ -112,6 +112,23 @@ fn codes(segmentation: &Segmentation) -> Vec<NoticeCode> {
 fn ids(segmentation: &Segmentation) -> Vec<Option<u64>> {
     let cells = segmentation.instances.iter();
     cells.map(|cell| cell.track.map(|track| track.id)).collect()
+}
+
+#[test]
+fn a_distance_that_cannot_be_converted_is_said() {
+    let mut wishes = tracked();
+    wishes.tracking = Some(Tracking {
+        max_distance: Some(Distance::Um(5.0)),
+        ..Tracking::default()
+    });
+    let mut order = order(&wishes);
+    let without = answer(&mut order, metadata(0), 3);
+    assert_eq!(codes(&without), [NoticeCode::NoPixelSize]);
+    let with = FrameMetadata {
+        pixel_size_um: Some(0.5),
+        ..metadata(1)
+    };
+    assert_eq!(codes(&answer(&mut order, with, 3)), []);
 }
 
 #[test]

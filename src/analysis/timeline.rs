@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     frame::{FrameMetadata, SeriesKey},
-    params::{Analysis, Thresholds, Tracking},
+    params::{Analysis, Distance, Thresholds, Tracking},
     segmentation::{Notice, NoticeCode, Segmentation},
     track::{ResumeError, Resumed, Tracker},
 };
@@ -214,7 +214,14 @@ impl Timeline {
             .tracker
             .get_or_insert_with(|| Tracker::starting_at(options, next_id));
         let size = (settled.width, settled.height);
-        settled.drift_px = tracker.follow(size, metadata.pixel_size_um, &mut settled.instances);
+        let um = metadata.pixel_size_um;
+        settled.drift_px = tracker.follow(size, um, &mut settled.instances);
+        if um.is_none() && matches!(options.max_distance, Some(Distance::Um(_))) {
+            settled.notices.push(Notice {
+                code: NoticeCode::NoPixelSize,
+                message: "cells are linked within the default distance, not max_distance_um: the frame has no pixel_size_um".to_owned(),
+            });
+        }
         let bytes = key.bytes() + tracker.bytes();
         let before = std::mem::replace(&mut series.bytes, bytes);
         self.bytes = self.bytes - before + bytes;

@@ -147,7 +147,7 @@ impl Run<'_> {
                 image_id: stem,
                 file: path.display().to_string(),
                 page: 0,
-                metadata: frame.metadata().into(),
+                metadata: frame.metadata().clone(),
                 fate,
             })?;
         }

@@ -1,9 +1,9 @@
 //! The most that clients can make the daemon hold: for `serve --check`.
 
 use crate::{
-    analysis::MOST_BYTES,
+    analysis::{KEPT_BYTES, MOST_BYTES},
     config::Settings,
-    server::{KEPT_BYTES, SMALL_MESSAGE},
+    server::SMALL_MESSAGE,
 };
 
 /// Lines for a person, beside the models and the engine's own buffers.

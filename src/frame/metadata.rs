@@ -1,32 +1,59 @@
 //! What a controller knows about a frame, shaped as useq.MDAEvent.
 
-use std::{collections::BTreeMap, fmt, time::SystemTime};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// A picometre to a metre a pixel, in micrometres: what is computed from a size in between stays a number.
+pub const PIXEL_SIZES_UM: RangeInclusive<f64> = 1e-6..=1e6;
 
 /// Units and meaning of each field: `FrameMetadata` in the contract.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Written as one object with the contract's names, in which what is not known is absent and `captured_at` is RFC 3339.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 #[expect(
     missing_docs,
     reason = "the contract documents each field, with its unit; said twice it would drift"
 )]
 pub struct FrameMetadata {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub index: BTreeMap<String, u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub channel: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub position: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub camera: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub plate: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub well: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exposure_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub x_um: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub y_um: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub z_um: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pixel_size_um: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub binning: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub roi_x: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub roi_y: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pixel_to_stage: Option<[f64; 6]>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "rfc3339")]
     pub captured_at: Option<SystemTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<f64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -117,6 +144,32 @@ impl FrameMetadata {
             stage.0 + (a * x_px + b * y_px + c),
             stage.1 + (d * x_px + e * y_px + f),
         ))
+    }
+}
+
+/// A time as text; what is none is as if it were not there.
+mod rfc3339 {
+    use std::time::SystemTime;
+
+    // Protobuf's JSON writes times so, and reads them.
+    use prost_types::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(&Timestamp::from(*time)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|text| text.parse::<Timestamp>().ok()?.try_into().ok()))
     }
 }
 

@@ -18,7 +18,7 @@ pub use encoded::decode_image;
 pub use flat_field::FlatField;
 pub use format::PixelFormat;
 pub use image_file::{ImageFile, Page, PixelSize};
-pub use metadata::{FrameMetadata, SeriesKey};
+pub use metadata::{FrameMetadata, PIXEL_SIZES_UM, SeriesKey};
 pub(crate) use samples::{mono10_packed_at, mono10p_at, mono12_packed_at, mono12p_at};
 
 use bytes::Bytes;

@@ -49,7 +49,6 @@ pub use models::{Models, Served};
 pub use peer::Peer;
 pub use reload::{Found, Loader, Outlook, Reload, ReloadOutcome, Reloaded};
 pub use security::Security;
-pub(crate) use stream::KEPT_BYTES;
 
 use caller::Origin;
 use gate::Gate;

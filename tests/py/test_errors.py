@@ -191,6 +191,11 @@ BAD_FRAMES = {
     "border of one frame": (
         raw(IMAGE, frame={"thresholds": THRESHOLDS(border=77)}), {INVALID}, ["border 77"],
     ),
+    "no time": (raw(IMAGE, frame={"metadata": pb.FrameMetadata(elapsed_ms=NAN)}), {INVALID}, ["metadata.elapsed_ms NaN"]),
+    "nowhere": (raw(IMAGE, frame={"metadata": pb.FrameMetadata(x_um=float("inf"))}), {INVALID}, ["metadata.x_um inf"]),
+    "an affine to nowhere": (
+        raw(IMAGE, frame={"metadata": pb.FrameMetadata(pixel_to_stage=[1, 0, 0, 0, NAN, 0])}), {INVALID}, ["metadata.pixel_to_stage NaN"],
+    ),
     "metadata over 64 KiB": (
         raw(IMAGE, frame={"metadata": pb.FrameMetadata(channel="x" * 70_000)}), {INVALID, TOO_LARGE}, ["metadata", "65536"],
     ),

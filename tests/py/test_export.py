@@ -310,6 +310,14 @@ def test_ctc_refuses_what_it_cannot_hold(tmp_path, stills):
     assert "--track" in done.stderr
 
 
+def test_a_tracked_run_without_cells_is_not_called_untracked(tmp_path):
+    image = tmp_path / "empty.png"
+    cv2.imwrite(str(image), np.full((64, 64), 90, np.uint8))
+    run("segment", image, "--track", "--engine", "rten", "--out", tmp_path / "out")
+    done = run("export", tmp_path / "out", "--as", "ctc", expect=2)
+    assert "no cell was found" in done.stderr and "--track" not in done.stderr
+
+
 def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     found, at = [], 8
     while at < len(png):

@@ -116,6 +116,7 @@ def test_names_that_do_not_match_are_said_before_anything_is_written(segment, tm
         (["--pattern", r"x(?P<t>\d+)"], "matches none"),
         (["--segment", "Phase"], "there is no frame of that channel"),
         (["--pixel-size", "0"], "micrometres"),
+        (["--pixel-size", "1e-300"], "0.000001 to 1000000"),
         (["--region", "0,0,0,5"], "at least 1"),
         (["--overlap", "0.6"], "0 to 0.5"),
         (["--min-area", "50"], "unit"),
@@ -168,6 +169,14 @@ def test_micromanagers_folders_say_all_of_it_and_channels_are_measured(segment, 
     assert measured == [frame["image_id"] for frame in segmented], done.stderr
     cells = json.loads((out / f"{segmented[0]['image_id']}.json").read_text())
     assert cells and [of["channel"] for of in cells[0]["measures"]["intensity"]] == ["Phase", "GFP"]
+
+
+@pytest.mark.parametrize("flag", ["--segment", "--measure-on"])
+def test_a_mistyped_channel_is_named_with_those_that_are_there(segment, tmp_path, flag):
+    micromanager(tmp_path / "in", 2)
+    chosen = {"--segment": "Phase", "--measure-on": "GFP"} | {flag: "Gfp"}
+    done, out = segment(tmp_path / "in", *(word for pair in chosen.items() for word in pair), expect=2)
+    assert f"{flag} Gfp: there is no frame of that channel" in done.stderr and "Phase" in done.stderr and not out.exists()
 
 
 def test_a_server_measures_channels_as_a_lane_does(segment, tmp_path, daemon, tiny_model):

@@ -36,7 +36,6 @@ pub(super) struct RunFolder {
 pub(super) struct Loaded<'a> {
     pub(super) record: &'a FrameRecord,
     stack: bool,
-    metadata: FrameMetadata,
     segmentation: Segmentation,
 }
 
@@ -104,6 +103,11 @@ impl RunFolder {
             .filter(|frame| matches!(frame.fate, Fate::Segmented(_)))
     }
 
+    /// Whether identities were asked for.
+    pub(super) fn tracked(&self) -> bool {
+        !self.provenance.options["tracking"].is_null()
+    }
+
     /// Reads the cells of a frame; none if it has no answer.
     pub(super) fn load<'a>(&self, record: &'a FrameRecord) -> Result<Option<Loaded<'a>>> {
         let Fate::Segmented(summary) = &record.fate else {
@@ -129,7 +133,6 @@ impl RunFolder {
             Ok(Loaded {
                 record,
                 stack: self.stacks.contains(&record.file),
-                metadata: record.metadata.clone().into(),
                 segmentation,
             })
         };
@@ -153,8 +156,10 @@ impl RunFolder {
         let mut by_key: BTreeMap<SeriesKey, Vec<&FrameRecord>> = BTreeMap::new();
         for frame in &self.frames {
             if !matches!(frame.fate, Fate::Measured { .. }) {
-                let metadata = FrameMetadata::from(frame.metadata.clone());
-                by_key.entry(metadata.series()).or_default().push(frame);
+                by_key
+                    .entry(frame.metadata.series())
+                    .or_default()
+                    .push(frame);
             }
         }
         let mut names = BTreeSet::new();
@@ -195,7 +200,7 @@ impl Loaded<'_> {
             image_id: &self.record.image_id,
             file: &self.record.file,
             stack: self.stack,
-            metadata: &self.metadata,
+            metadata: &self.record.metadata,
             segmentation: &self.segmentation,
         }
     }
@@ -204,10 +209,9 @@ impl Loaded<'_> {
 /// Sorts frames by the index t, else by the time, where all have one; else leaves them in the order of the run. Returns whether
 /// they have.
 fn in_order(frames: &mut [&FrameRecord]) -> bool {
-    let metadata = |frame: &&FrameRecord| FrameMetadata::from(frame.metadata.clone());
-    let index = |frame: &&FrameRecord| metadata(frame).index.get("t").copied();
-    let elapsed_ms = |frame: &&FrameRecord| metadata(frame).elapsed_ms;
-    let captured_at = |frame: &&FrameRecord| metadata(frame).captured_at;
+    let index = |frame: &&FrameRecord| frame.metadata.index.get("t").copied();
+    let elapsed_ms = |frame: &&FrameRecord| frame.metadata.elapsed_ms;
+    let captured_at = |frame: &&FrameRecord| frame.metadata.captured_at;
     if frames.iter().all(|frame| index(frame).is_some()) {
         frames.sort_by_cached_key(index);
     } else if frames.iter().all(|frame| elapsed_ms(frame).is_some()) {

@@ -104,7 +104,11 @@ pub(super) fn ctc(run: &RunFolder, out: &Path) -> Result<String> {
     }
     if said.is_empty() {
         return Err(UsageError(
-            "no cell is tracked: segment with --track, or export --as tiff".to_owned(),
+            match run.tracked() {
+                true => "the run was tracked, and no cell was found: there is no track to export",
+                false => "no cell is tracked: segment with --track, or export --as tiff",
+            }
+            .to_owned(),
         )
         .into());
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::Pattern;
-use crate::cli::UsageError;
+use crate::{cli::UsageError, frame::PIXEL_SIZES_UM};
 
 /// What is known of the frames beside their pixels.
 #[derive(Args, Clone, Debug, Default)]
@@ -91,8 +91,12 @@ impl InputFlags {
 
 fn micrometres(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(um) if 0.0 < um && um < 1e6 => Ok(um),
-        _ => Err("must be micrometres a pixel, above 0, as 0.65".to_owned()),
+        Ok(um) if PIXEL_SIZES_UM.contains(&um) => Ok(um),
+        _ => Err(format!(
+            "must be micrometres a pixel, {} to {}, as 0.65",
+            PIXEL_SIZES_UM.start(),
+            PIXEL_SIZES_UM.end()
+        )),
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn a_pixel_size_is_a_length() {
         assert_eq!(micrometres("0.8708"), Ok(0.8708));
-        for text in ["0", "-1", "NaN", "inf", "um"] {
+        for text in ["0", "-1", "1e-300", "1e7", "NaN", "inf", "um"] {
             assert!(micrometres(text).is_err(), "{text}");
         }
     }

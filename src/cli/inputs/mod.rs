@@ -111,16 +111,9 @@ impl Lister {
             }
         }
         let n_planes = planes.len();
+        self.order.check_channels(&planes, &channels)?;
         let groups = self.order.groups(planes)?;
         let n_taken: usize = groups.iter().map(|group| 1 + group.measured.len()).sum();
-        if groups.is_empty()
-            && let Some(segment) = &self.listing.segment
-        {
-            return Err(UsageError(format!(
-                "--segment {segment}: there is no frame of that channel; there are: {}",
-                channels.join(", ")
-            )));
-        }
         Ok(Listed {
             groups,
             unmatched,

@@ -66,15 +66,27 @@ impl Order {
         Ok(())
     }
 
+    /// Refuses channels that were asked for and are not there; `channels`: those that are.
+    pub(super) fn check_channels(
+        &self,
+        planes: &[Plane],
+        channels: &[String],
+    ) -> Result<(), UsageError> {
+        let segment = self.segment.iter().map(|name| ("--segment", name));
+        let measured = self.measure_on.iter().map(|name| ("--measure-on", name));
+        let is_there = |name: &String| planes.iter().any(|plane| is(name, &plane.metadata));
+        match segment.chain(measured).find(|(_, name)| !is_there(name)) {
+            None => Ok(()),
+            Some((flag, name)) => Err(UsageError(format!(
+                "{flag} {name}: there is no frame of that channel; there are: {}",
+                channels.join(", ")
+            ))),
+        }
+    }
+
     /// What is done with a plane of this channel.
     pub(super) fn role(&self, metadata: &FrameMetadata) -> Role {
-        // A channel without a name goes by its number.
-        let is = |name: &String| match metadata.channel.is_empty() {
-            false => *name == metadata.channel,
-            true => name
-                .parse()
-                .is_ok_and(|c: u32| metadata.index.get("c") == Some(&c)),
-        };
+        let is = |name: &String| is(name, metadata);
         match &self.segment {
             None => Role::Segmented,
             Some(name) if is(name) => Role::Segmented,
@@ -174,6 +186,16 @@ impl Group {
     /// All of it, the segmented one first.
     pub(in crate::cli) fn planes(&self) -> impl Iterator<Item = &Plane> {
         [&self.main].into_iter().chain(&self.measured)
+    }
+}
+
+/// Whether a plane is of the channel that the user calls `name`: one without a name goes by its number.
+fn is(name: &str, metadata: &FrameMetadata) -> bool {
+    match metadata.channel.is_empty() {
+        false => name == metadata.channel,
+        true => name
+            .parse()
+            .is_ok_and(|c: u32| metadata.index.get("c") == Some(&c)),
     }
 }
 

@@ -1,26 +1,27 @@
 //! What the lane's thread does with each frame.
 
 use std::{
-    collections::VecDeque,
-    sync::mpsc::{Receiver, SyncSender},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
     time::SystemTime,
 };
 
 use anyhow::Result;
 
 use crate::{
-    analysis::{Analyst, InOrder, Smoothing},
+    analysis::{Analyst, InOrder, Kept, NotKept, Smoothing},
     backend::{Backend, Lane, LaneError, Ticket, tiled},
     cli::segmenter::{Answer, Job, Outcome, Wishes},
     frame::{FlatField, Frame},
     mask::Mask,
     measure,
     params::Params,
-    segmentation::Segmentation,
 };
 
 /// Earlier frames in whose cells others can be measured: a server's default.
-const FRAMES_KEPT: usize = 8;
+const FRAMES_KEPT: u32 = 8;
 /// Frames in flight of a server's session, by default: smoothed percentiles are the same here and there.
 const SMOOTHED_WINDOW: usize = 4;
 
@@ -35,14 +36,9 @@ pub(super) struct Work {
     smoothing: Smoothing,
     in_order: InOrder,
     /// Cells of the last segmented frames.
-    kept: VecDeque<Kept>,
-}
-
-struct Kept {
-    id: u64,
-    width: u32,
-    height: u32,
-    masks: Vec<Mask>,
+    kept: Kept,
+    /// Of the next frame.
+    seq: u64,
 }
 
 impl Work {
@@ -64,7 +60,8 @@ impl Work {
             flat_field,
             smoothing: Smoothing::new(SMOOTHED_WINDOW),
             in_order,
-            kept: VecDeque::new(),
+            kept: Kept::new(FRAMES_KEPT),
+            seq: 0,
         })
     }
 
@@ -113,6 +110,8 @@ impl Work {
                 Err(why) => return Ok(Outcome::Failed(why.to_string())),
             },
         };
+        let seq = self.seq;
+        self.seq += 1;
         if let Some(on) = job.measure_on {
             return Ok(self.measured(on, &frame));
         }
@@ -131,7 +130,8 @@ impl Work {
             Err(why) => return Ok(Outcome::Failed(why.to_string())),
         };
         if self.keeps {
-            self.keep(job.id, &segmentation);
+            let cells = Arc::new(segmentation.clone());
+            self.kept.keep(seq, job.id, &cells, seq + 1);
         }
         let notices = segmentation.notices.iter();
         Ok(Outcome::Segmented(Box::new(Answer {
@@ -142,35 +142,23 @@ impl Work {
         })))
     }
 
-    fn keep(&mut self, id: u64, segmentation: &Segmentation) {
-        if self.kept.len() == FRAMES_KEPT {
-            self.kept.pop_front();
-        }
-        let masks = segmentation.instances.iter();
-        self.kept.push_back(Kept {
-            id,
-            width: segmentation.width,
-            height: segmentation.height,
-            masks: masks.map(|instance| instance.mask.clone()).collect(),
-        });
-    }
-
     fn measured(&self, on: u64, frame: &Frame) -> Outcome {
-        let Some(kept) = self.kept.iter().find(|kept| kept.id == on) else {
-            return Outcome::Failed(
-                "the frame in whose cells it would be measured was not segmented".to_owned(),
-            );
+        let size = (frame.width(), frame.height());
+        let cells = match self.kept.find(on, self.seq, size) {
+            Ok(cells) => cells,
+            Err(NotKept::Unknown { .. }) => {
+                return Outcome::Failed(
+                    "the frame in whose cells it would be measured was not segmented".to_owned(),
+                );
+            }
+            Err(NotKept::OtherSize { size, kept }) => {
+                return Outcome::Failed(format!(
+                    "{}x{} pixels: the cells in which it would be measured are of a frame of {}x{}",
+                    size.0, size.1, kept.0, kept.1
+                ));
+            }
         };
-        if (kept.width, kept.height) != (frame.width(), frame.height()) {
-            return Outcome::Failed(format!(
-                "{}x{} pixels: the cells in which it would be measured are of a frame of {}x{}",
-                frame.width(),
-                frame.height(),
-                kept.width,
-                kept.height
-            ));
-        }
-        let masks: Vec<&Mask> = kept.masks.iter().collect();
+        let masks: Vec<&Mask> = cells.instances.iter().map(|cell| &cell.mask).collect();
         Outcome::Measured(measure::intensities(frame, &masks, self.background))
     }
 }

@@ -1,7 +1,5 @@
 //! `frames.jsonl`: a line a frame.
 
-use std::{collections::BTreeMap, time::SystemTime};
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,7 +18,7 @@ pub(in crate::cli) struct FrameRecord {
     #[serde(default)]
     pub(in crate::cli) page: u32,
     #[serde(default)]
-    pub(in crate::cli) metadata: MetadataRecord,
+    pub(in crate::cli) metadata: FrameMetadata,
     #[serde(flatten)]
     pub(in crate::cli) fate: Fate,
 }
@@ -89,51 +87,6 @@ pub(in crate::cli) struct RateRecord {
     pub(in crate::cli) doubling_hours: Option<(f64, f64, f64)>,
 }
 
-/// What is known of a frame, with the contract's names and units; what is not known is absent.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
-pub(in crate::cli) struct MetadataRecord {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    index: BTreeMap<String, u32>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    channel: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    position: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    camera: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    plate: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    well: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exposure_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    x_um: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    y_um: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    z_um: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pixel_size_um: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    binning: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roi_x: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roi_y: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pixel_to_stage: Option<[f64; 6]>,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    captured_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    elapsed_ms: Option<f64>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    properties: BTreeMap<String, String>,
-}
-
 impl Summary {
     pub(in crate::cli) fn new(answer: &Answer) -> Self {
         let segmentation = &answer.segmentation;
@@ -180,62 +133,10 @@ impl From<&Growth> for GrowthRecord {
     }
 }
 
-impl From<&FrameMetadata> for MetadataRecord {
-    fn from(of: &FrameMetadata) -> Self {
-        let time = |at: SystemTime| prost_types::Timestamp::from(at).to_string();
-        MetadataRecord {
-            index: of.index.clone(),
-            channel: of.channel.clone(),
-            position: of.position.clone(),
-            camera: of.camera.clone(),
-            plate: of.plate.clone(),
-            well: of.well.clone(),
-            field: of.field,
-            exposure_ms: of.exposure_ms,
-            x_um: of.x_um,
-            y_um: of.y_um,
-            z_um: of.z_um,
-            pixel_size_um: of.pixel_size_um,
-            binning: of.binning,
-            roi_x: of.roi_x,
-            roi_y: of.roi_y,
-            pixel_to_stage: of.pixel_to_stage,
-            captured_at: of.captured_at.map(time),
-            elapsed_ms: of.elapsed_ms,
-            properties: of.properties.clone(),
-        }
-    }
-}
-
-impl From<MetadataRecord> for FrameMetadata {
-    fn from(of: MetadataRecord) -> Self {
-        let time = |text: String| text.parse::<prost_types::Timestamp>().ok()?.try_into().ok();
-        FrameMetadata {
-            index: of.index,
-            channel: of.channel,
-            position: of.position,
-            camera: of.camera,
-            plate: of.plate,
-            well: of.well,
-            field: of.field,
-            exposure_ms: of.exposure_ms,
-            x_um: of.x_um,
-            y_um: of.y_um,
-            z_um: of.z_um,
-            pixel_size_um: of.pixel_size_um,
-            binning: of.binning,
-            roi_x: of.roi_x,
-            roi_y: of.roi_y,
-            pixel_to_stage: of.pixel_to_stage,
-            captured_at: of.captured_at.and_then(time),
-            elapsed_ms: of.elapsed_ms,
-            properties: of.properties,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, time::SystemTime};
+
     use super::*;
 
     #[test]
@@ -251,7 +152,7 @@ mod tests {
             image_id: "t03".to_owned(),
             file: "scan/t03.png".to_owned(),
             page: 0,
-            metadata: (&metadata).into(),
+            metadata: metadata.clone(),
             fate: Fate::Measured {
                 on: "t03_Phase".to_owned(),
             },
@@ -260,7 +161,7 @@ mod tests {
         assert!(line.contains(r#""measured":{"on":"t03_Phase"}"#), "{line}");
         assert!(!line.contains("x_um"), "{line}");
         let back: FrameRecord = serde_json::from_str(&line).unwrap();
-        assert_eq!(FrameMetadata::from(back.metadata), metadata);
+        assert_eq!(back.metadata, metadata);
         assert!(matches!(back.fate, Fate::Measured { on } if on == "t03_Phase"));
     }
 

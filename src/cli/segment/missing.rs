@@ -86,7 +86,7 @@ fn missing(header: &RunRecord, frames: &[FrameRecord], dir: &Path) -> Result<Vec
     for group in &mut groups {
         for plane in [&mut group.main].into_iter().chain(&mut group.measured) {
             if let Some(frame) = by_id.get(plane.image_id.as_str()) {
-                plane.metadata = frame.metadata.clone().into();
+                plane.metadata = frame.metadata.clone();
             }
             listed.insert(plane.image_id.clone());
         }
@@ -102,7 +102,7 @@ fn missing(header: &RunRecord, frames: &[FrameRecord], dir: &Path) -> Result<Vec
                 page: frame.page,
                 in_stack: frame.page > 0,
                 image_id: frame.image_id.clone(),
-                metadata: frame.metadata.clone().into(),
+                metadata: frame.metadata.clone(),
             },
             measured: Vec::new(),
         })

@@ -35,22 +35,18 @@ pub(super) fn series(
     };
     let mut courses: BTreeMap<SeriesKey, Course> = BTreeMap::new();
     for frame in frames {
-        let metadata = FrameMetadata::from(frame.metadata.clone());
         // A channel that is measured only is no series of its own.
         if matches!(frame.fate, Fate::Measured { .. }) {
             continue;
         }
-        let course = courses.entry(metadata.series()).or_insert(Course {
+        let course = courses.entry(frame.metadata.series()).or_insert(Course {
             frames: Vec::new(),
             highest_id: 0,
         });
         course.frames.push(frame);
     }
     for course in courses.values_mut() {
-        let t = |frame: &&FrameRecord| {
-            let metadata = FrameMetadata::from(frame.metadata.clone());
-            metadata.index.get("t").copied()
-        };
+        let t = |frame: &&FrameRecord| frame.metadata.index.get("t").copied();
         course.frames.sort_by_key(t);
         for frame in &course.frames {
             for cell in cells(dir, frame)? {
@@ -120,7 +116,7 @@ fn resume(
         drifted_px = (drifted_px.0 + x, drifted_px.1 + y);
         missing += 1;
     }
-    Ok(Some((last.metadata.clone().into(), resumed)))
+    Ok(Some((last.metadata.clone(), resumed)))
 }
 
 /// Nothing of a frame that was not segmented.

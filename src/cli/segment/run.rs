@@ -308,7 +308,7 @@ fn record(plane: &Plane, fate: Fate) -> FrameRecord {
         image_id: plane.image_id.clone(),
         file: plane.path.display().to_string(),
         page: plane.page,
-        metadata: (&plane.metadata).into(),
+        metadata: plane.metadata.clone(),
         fate,
     }
 }

@@ -37,8 +37,8 @@ impl Segment {
             same_listing(&run.header, &listing, out)?;
             wishes.resumed = resume::series(out, &run.frames, &wishes.analysis)?;
             for frame in run.frames.iter().filter(|frame| is_done(frame)) {
-                let metadata = frame.metadata.clone().into();
-                arrivals.is_done(&frame.image_id, &PathBuf::from(&frame.file), &metadata);
+                let path = PathBuf::from(&frame.file);
+                arrivals.is_done(&frame.image_id, &path, &frame.metadata);
             }
         }
         // Before the model is loaded: a signal that comes meanwhile ends the run in order, too.

@@ -1,25 +1,19 @@
 //! Frames as they come.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use prost::Message;
 
 use super::{Refusal, pixels::Pixels};
 use crate::{
-    analysis::AnalysisError,
+    analysis::{AnalysisError, NotKept},
     backend::LaneError,
-    frame::{Frame, FrameError, FrameLimits, FrameMetadata, SeriesKey},
+    frame::{Frame, FrameError, FrameLimits, FrameMetadata, PIXEL_SIZES_UM, SeriesKey},
     proto::{self as pb, failed::Code},
 };
 
 /// Most bytes of a frame's metadata: they are echoed with its answer.
 const MAX_METADATA: usize = 64 << 10;
-
-/// A picometre to a metre: what is computed from it stays a number.
-const PIXEL_SIZES_UM: RangeInclusive<f64> = 1e-6..=1e6;
 
 /// A frame as it came, its metadata understood.
 pub(in crate::server) struct Incoming {
@@ -130,6 +124,23 @@ pub(in crate::server) fn not_analysed(error: &AnalysisError) -> pb::Failed {
     invalid(error.to_string())
 }
 
+/// What a frame's reply says where the cells that it would be measured in, those of the frame `on`, are not to be had.
+pub(in crate::server) fn not_kept(on: u64, why: &NotKept) -> pb::Failed {
+    invalid(match why {
+        NotKept::Unknown { most, known, .. } => {
+            let known: Vec<String> = known.iter().map(u64::to_string).collect();
+            format!(
+                "measure_on {on}: no such frame among the last {most} that were segmented before this one ({}); it was dropped, failed, answered with raw_masks, or is too long ago",
+                known.join(", ")
+            )
+        }
+        NotKept::OtherSize { size, kept } => format!(
+            "measure_on {on}: that frame has {}x{} pixels, this one {}x{}: they must be of the same size",
+            kept.0, kept.1, size.0, size.1
+        ),
+    })
+}
+
 /// The series of a frame that failed, where that much of it was understood.
 pub(in crate::server) fn series(metadata: Option<&pb::FrameMetadata>) -> Option<SeriesKey> {
     let metadata = metadata_of(metadata?).ok()?;
@@ -180,6 +191,24 @@ pub(super) fn metadata_of(metadata: &pb::FrameMetadata) -> Result<FrameMetadata,
         return Err(invalid(format!(
             "metadata.pixel_size_um {size}: must be {least} to {most}; leave it out if it is not known"
         )));
+    }
+    let numbers = [
+        ("exposure_ms", metadata.exposure_ms),
+        ("x_um", metadata.x_um),
+        ("y_um", metadata.y_um),
+        ("z_um", metadata.z_um),
+        ("elapsed_ms", metadata.elapsed_ms),
+    ];
+    let affine = metadata.pixel_to_stage.iter();
+    let affine = affine.map(|&number| ("pixel_to_stage", Some(number)));
+    for (field, number) in numbers.into_iter().chain(affine) {
+        if let Some(number) = number
+            && !number.is_finite()
+        {
+            return Err(invalid(format!(
+                "metadata.{field} {number}: must be a finite number; leave it out if it is not known"
+            )));
+        }
     }
     let captured_at = metadata.captured_at.map(|time| {
         SystemTime::try_from(time)

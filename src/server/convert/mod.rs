@@ -11,7 +11,7 @@ use tonic::Status;
 
 pub(super) use frame::{
     defect, duplicate_id, echo, failure_of, frame, frame_failure, invalid, lane_failure,
-    not_analysed, series,
+    not_analysed, not_kept, series,
 };
 pub(super) use options::{Outputs, Settled, forgotten, opened, reopened, resumed};
 pub(super) use reply::{

@@ -16,11 +16,10 @@ use super::{
         account::Account,
         convert::{self, Answer, Outputs},
     },
-    kept::Kept,
     turns::Due,
 };
 use crate::{
-    analysis::{Analyst, Place, Smoothing, Timeline},
+    analysis::{Analyst, Kept, Place, Smoothing, Timeline},
     backend::Ticket,
     frame::Frame,
     params::Params,

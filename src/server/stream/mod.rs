@@ -4,7 +4,6 @@
 //! polls ([`Replies`]). Lanes come in from the side as the session's [`Source`]. Nobody holds the cell's lock while waiting.
 
 mod cell;
-mod kept;
 mod open;
 mod reader;
 mod seat;
@@ -22,8 +21,6 @@ use std::{
 
 use tokio_stream::Stream;
 use tonic::Status;
-
-pub(crate) use kept::KEPT_BYTES;
 
 use super::{Peer, Shared};
 use crate::proto as pb;

@@ -9,13 +9,12 @@ use tonic::Status;
 use super::{
     super::{Peer, Shared, account::Who, convert, places::Place},
     cell::{Cell, Frames, Pending},
-    kept::Kept,
     reader::Reader,
     seat::Seat,
     work_pool::on_work_pool,
 };
 use crate::{
-    analysis::{Analyst, Smoothing, Timeline},
+    analysis::{Analyst, Kept, Smoothing, Timeline},
     config::LimitSettings,
     model::ModelSpec,
     proto::{self as pb, stream_reply::Reply, stream_request::Request as Event},

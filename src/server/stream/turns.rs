@@ -14,6 +14,7 @@ use super::{
     settling::Settled,
 };
 use crate::{
+    analysis::NotKept,
     frame::Frame,
     segmentation::Segmentation,
     session::{Outcome, Turn},
@@ -61,7 +62,10 @@ impl Cell {
                     Some(Turn::Settled {
                         settled: Due::Measure(frame),
                         seq,
-                    }) => Some(state.kept.find(frame.on, *seq)),
+                    }) => {
+                        let size = (frame.frame.width(), frame.frame.height());
+                        Some(state.kept.find(frame.on, *seq, size))
+                    }
                     _ => None,
                 };
                 (turn.map(|turn| (turn, cells)), forgotten)
@@ -89,7 +93,7 @@ impl Cell {
 }
 
 impl ToMeasure {
-    fn measure(self, cell: &Cell, seq: u64, cells: Result<Arc<Segmentation>, String>) {
+    fn measure(self, cell: &Cell, seq: u64, cells: Result<Arc<Segmentation>, NotKept>) {
         let ToMeasure {
             frame,
             on,
@@ -97,14 +101,9 @@ impl ToMeasure {
             answer,
             admitted,
         } = self;
-        let size = (frame.width(), frame.height());
         let measuring = Instant::now();
         let measured = match cells {
-            Err(why) => Err(convert::invalid(why)),
-            Ok(cells) if (cells.width, cells.height) != size => Err(convert::invalid(format!(
-                "measure_on {on}: that frame has {}x{} pixels, this one {}x{}: they must be of the same size",
-                cells.width, cells.height, size.0, size.1
-            ))),
+            Err(why) => Err(convert::not_kept(on, &why)),
             Ok(cells) => {
                 let background = cell.analyst.wishes().measurements.background;
                 // The work pool ends the process if its work panics.

@@ -5,11 +5,30 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::segmentation::{Instance, Segmentation};
 
 /// Bytes of cells that are kept for one session; past them the oldest frames go early.
-pub(crate) const KEPT_BYTES: u64 = 64 << 20;
+pub const KEPT_BYTES: u64 = 64 << 20;
+
+/// Why there are no cells to measure a frame in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// No such frame.
+    Unknown {
+        /// Frames that are kept at most.
+        most: usize,
+        /// Ids of those that are kept, the last first.
+        known: Vec<u64>,
+    },
+    /// Frames differ.
+    OtherSize {
+        /// Of the frame to be measured, pixels.
+        size: (u32, u32),
+        /// Of the frame with the cells, pixels.
+        kept: (u32, u32),
+    },
+}
 
 /// Cells by their frame's place in the session.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub struct Kept {
     most: usize,
     frames: BTreeMap<u64, Frame>,
     bytes: usize,
@@ -24,7 +43,7 @@ struct Frame {
 
 impl Kept {
     /// For the last `most` frames.
-    pub(super) fn new(most: u32) -> Self {
+    pub fn new(most: u32) -> Self {
         Kept {
             most: most as usize,
             frames: BTreeMap::new(),
@@ -34,7 +53,7 @@ impl Kept {
 
     /// Takes the cells of the frame `id`, `seq` its place. Of the frames before `turn`, which whoever is measured next may name,
     /// the last ones stay; frames after it are kept beside them: lanes may be done with them early.
-    pub(super) fn keep(&mut self, seq: u64, id: u64, cells: &Arc<Segmentation>, turn: u64) {
+    pub fn keep(&mut self, seq: u64, id: u64, cells: &Arc<Segmentation>, turn: u64) {
         if self.most == 0 {
             return;
         }
@@ -51,20 +70,29 @@ impl Kept {
         }
     }
 
-    /// The cells of the last frame `id` before the place `seq`. `Err`: why there are none.
-    pub(super) fn find(&self, id: u64, seq: u64) -> Result<Arc<Segmentation>, String> {
+    /// The cells of the last frame `id` before the place `seq`, for a frame of this size that is measured in them. `Err`: why there
+    /// are none.
+    pub fn find(
+        &self,
+        id: u64,
+        seq: u64,
+        (width, height): (u32, u32),
+    ) -> Result<Arc<Segmentation>, NotKept> {
         let earlier = || self.frames.range(..seq).rev().take(self.most);
-        match earlier().find(|(_, frame)| frame.id == id) {
-            Some((_, frame)) => Ok(Arc::clone(&frame.cells)),
-            None => {
-                let known: Vec<String> = earlier().map(|(_, frame)| frame.id.to_string()).collect();
-                Err(format!(
-                    "measure_on {id}: no such frame among the last {} that were segmented before this one ({}); it was dropped, failed, answered with raw_masks, or is too long ago",
-                    self.most,
-                    known.join(", ")
-                ))
-            }
+        let Some((_, frame)) = earlier().find(|(_, frame)| frame.id == id) else {
+            return Err(NotKept::Unknown {
+                most: self.most,
+                known: earlier().map(|(_, frame)| frame.id).collect(),
+            });
+        };
+        let cells = &frame.cells;
+        if (cells.width, cells.height) != (width, height) {
+            return Err(NotKept::OtherSize {
+                size: (width, height),
+                kept: (cells.width, cells.height),
+            });
         }
+        Ok(Arc::clone(cells))
     }
 }
 
@@ -110,15 +138,19 @@ mod tests {
         for (seq, id, turn) in [(0, 7, 1), (1, 8, 2), (2, 9, 3), (5, 8, 3), (3, 10, 4)] {
             kept.keep(seq, id, &cells(seq as u32), turn);
         }
-        assert_eq!(kept.find(10, 4).unwrap().width, 3);
-        assert_eq!(kept.find(9, 4).unwrap().width, 2);
-        let error = kept.find(8, 4).unwrap_err();
-        assert!(
-            error.contains("measure_on 8") && error.contains("last 2"),
-            "{error}"
-        );
-        assert!(error.contains("(10, 9)"), "{error}");
-        assert_eq!(kept.find(8, 6).unwrap().width, 5);
-        assert!(Kept::new(0).find(1, 9).is_err());
+        assert!(kept.find(10, 4, (3, 1)).is_ok());
+        assert!(kept.find(9, 4, (2, 1)).is_ok());
+        let unknown = NotKept::Unknown {
+            most: 2,
+            known: vec![10, 9],
+        };
+        assert_eq!(kept.find(8, 4, (5, 1)).unwrap_err(), unknown);
+        assert!(kept.find(8, 6, (5, 1)).is_ok());
+        let other = NotKept::OtherSize {
+            size: (5, 2),
+            kept: (5, 1),
+        };
+        assert_eq!(kept.find(8, 6, (5, 2)).unwrap_err(), other);
+        assert!(Kept::new(0).find(1, 9, (1, 1)).is_err());
     }
 }
