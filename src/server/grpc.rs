@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_stream::StreamExt;
 use tonic::{
     Request, Response, Status, Streaming,
     service::Routes,
@@ -11,14 +10,12 @@ use tonic::{
 
 use super::{
     HTTP2_FRAME, KEEPALIVE_TIMEOUT, Peer, SMALL_MESSAGE, ServerError, Shared, admin::Operators,
-    convert, reflection, stream::Replies,
+    convert, dialog::Dialog, reflection, stream::Replies,
 };
 use crate::proto::{
     self as pb,
     admin_server::AdminServer,
     segmenter_server::{Segmenter, SegmenterServer},
-    stream_reply::Reply,
-    stream_request::Request as Event,
 };
 
 /// All services, with the transport settings that camera frames need.
@@ -85,24 +82,13 @@ impl Segmenter for Doors {
         let peer = Peer::of(&request)?;
         let pb::SegmentRequest { options, frame } = request.into_inner();
         let frame = frame.ok_or_else(|| Status::invalid_argument("a request without a frame"))?;
-        let events = [
-            Event::Open(options.unwrap_or_default()),
-            Event::Frame(frame),
-        ];
-        let requests = events.map(|event| {
-            Ok(pb::StreamRequest {
-                request: Some(event),
-            })
-        });
-        let mut replies = Replies::new(Arc::clone(&self.0), peer, tokio_stream::iter(requests));
-        let mut reply = pb::SegmentReply::default();
-        while let Some(message) = replies.next().await {
-            match message?.reply {
-                Some(Reply::Opened(opened)) => reply.opened = Some(opened),
-                Some(Reply::Frame(frame)) => reply.frame = Some(frame),
-                Some(Reply::Changed(_) | Reply::Closed(_)) | None => {}
-            }
-        }
+        let dialog = Dialog::open(Arc::clone(&self.0), peer, options.unwrap_or_default()).await?;
+        let answer = dialog.frame(frame).await?;
+        dialog.close().await?;
+        let reply = pb::SegmentReply {
+            opened: Some(dialog.opened().clone()),
+            frame: Some(answer.reply),
+        };
         Ok(Response::new(reply))
     }
 

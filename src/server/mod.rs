@@ -8,6 +8,7 @@ mod caller;
 mod connection;
 mod control;
 mod convert;
+mod dialog;
 mod gate;
 mod grpc;
 mod health;

@@ -24,6 +24,7 @@ use crate::{
     frame::Frame,
     params::Params,
     proto::{self as pb, frame_reply::Outcome as FrameOutcome, stream_reply::Reply},
+    segmentation::Segmentation,
     session::{self, Offer, Outcome, Session},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Cell {
     /// Given up when the client is gone.
     pub(super) ticket: Ticket,
     pub(super) account: Arc<Account>,
+    /// Whoever takes the replies wants the cells behind them too.
+    pub(super) hands_out_cells: bool,
     /// What is made of each frame by itself.
     pub(super) analyst: Analyst,
     /// What is made of the frames one after the other. Locked by whoever takes turns: one at a time.
@@ -85,11 +88,15 @@ pub(super) struct Pending {
     pub(super) reply: Reply,
     /// When its frame had come.
     pub(super) arrived: Option<Instant>,
+    /// What it was made of, where that is handed out.
+    pub(super) cells: Option<Arc<Segmentation>>,
 }
 
 /// What the transport gets next.
 pub(super) struct Next {
     pub(super) item: Result<pb::StreamReply, Status>,
+    /// Of a frame's reply, where they are handed out.
+    pub(super) cells: Option<Arc<Segmentation>>,
     pub(super) is_last: bool,
 }
 
@@ -98,6 +105,7 @@ impl Cell {
     pub(super) fn new(
         session: Frames,
         account: Arc<Account>,
+        hands_out_cells: bool,
         (analyst, timeline): (Analyst, Timeline),
         (kept, smoothing): (Kept, Smoothing),
     ) -> Arc<Self> {
@@ -120,6 +128,7 @@ impl Cell {
             changed: Notify::new(),
             ticket: Ticket::default(),
             account,
+            hands_out_cells,
             this: this.clone(),
         })
     }
@@ -204,9 +213,11 @@ impl Cell {
 
     pub(super) fn poll_reply(&self, context: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
-        if let Some(reply) = state.session.next_reply() {
-            if let session::Reply::Ready(Pending { reply, .. }) = &reply {
-                state.unread_bytes -= weight(reply);
+        if let Some(mut reply) = state.session.next_reply() {
+            let mut cells = None;
+            if let session::Reply::Ready(pending) = &mut reply {
+                state.unread_bytes -= weight(&pending.reply);
+                cells = pending.cells.take();
             }
             let reader_waits = std::mem::take(&mut state.reader_waits);
             drop(state);
@@ -219,6 +230,7 @@ impl Cell {
             }
             return Poll::Ready(Next {
                 item: Ok(message),
+                cells,
                 is_last: false,
             });
         }
@@ -231,6 +243,7 @@ impl Cell {
             });
             return Poll::Ready(Next {
                 item,
+                cells: None,
                 is_last: true,
             });
         }
@@ -249,16 +262,37 @@ impl Cell {
         arrived: Instant,
         outcome: Outcome,
         reply: pb::FrameReply,
+        cells: Option<Arc<Segmentation>>,
     ) {
         let pending = Pending {
-            reply: Reply::Frame(reply),
-            arrived: Some(arrived),
+            cells: cells.filter(|_| self.hands_out_cells),
+            ..Pending::of_frame(reply, arrived)
         };
         let weight = weight(&pending.reply);
         self.with(|state| {
             state.session.finish(seq, outcome, pending);
             state.unread_bytes += weight;
         });
+    }
+}
+
+impl Pending {
+    /// The reply to a frame that had come then.
+    pub(super) fn of_frame(reply: pb::FrameReply, arrived: Instant) -> Self {
+        Pending {
+            reply: Reply::Frame(reply),
+            arrived: Some(arrived),
+            cells: None,
+        }
+    }
+
+    /// A reply to something else.
+    pub(super) fn beside_frames(reply: Reply) -> Self {
+        Pending {
+            reply,
+            arrived: None,
+            cells: None,
+        }
     }
 }
 
@@ -308,7 +342,9 @@ fn weight(reply: &Reply) -> u64 {
 fn message(reply: session::Reply<Pending>) -> pb::StreamReply {
     let reply = match reply {
         session::Reply::Dropped { id, reason } => Reply::Frame(convert::dropped(id, reason)),
-        session::Reply::Ready(Pending { mut reply, arrived }) => {
+        session::Reply::Ready(Pending {
+            mut reply, arrived, ..
+        }) => {
             if let (Reply::Frame(frame), Some(arrived)) = (&mut reply, arrived)
                 && let Some(timing) = &mut frame.timing
             {

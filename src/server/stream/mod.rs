@@ -23,11 +23,14 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{Peer, Shared};
-use crate::proto as pb;
+use crate::{proto as pb, segmentation::Segmentation};
 use open::Opened;
 
 /// A session's replies, as the transport takes them. Dropping it ends the session: the client is gone.
 pub(super) struct Replies(Phase);
+
+/// A reply, and the cells that it was made of where they are handed out; or how the stream ends.
+pub(super) type Answered = Result<(pb::StreamReply, Option<Arc<Segmentation>>), Status>;
 
 enum Phase {
     /// Waiting for the first message.
@@ -41,14 +44,23 @@ impl Replies {
     where
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
     {
-        Replies(Phase::Opening(Box::pin(open::open(shared, peer, requests))))
+        Replies(Phase::Opening(Box::pin(open::open(
+            shared, peer, requests, false,
+        ))))
     }
-}
 
-impl Stream for Replies {
-    type Item = Result<pb::StreamReply, Status>;
+    /// The same, and [`Replies::poll_answer`] hands out the cells behind each reply.
+    pub(super) fn with_cells<S>(shared: Arc<Shared>, peer: Peer, requests: S) -> Self
+    where
+        S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
+    {
+        Replies(Phase::Opening(Box::pin(open::open(
+            shared, peer, requests, true,
+        ))))
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    /// The next reply. None: it was the last.
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Option<Answered>> {
         if let Phase::Opening(opening) = &mut self.0 {
             match opening.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
@@ -68,6 +80,15 @@ impl Stream for Replies {
         if next.is_last {
             self.0 = Phase::Over;
         }
-        Poll::Ready(Some(next.item))
+        Poll::Ready(Some(next.item.map(|message| (message, next.cells))))
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<pb::StreamReply, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let answer = self.poll_answer(context);
+        answer.map(|next| next.map(|answer| answer.map(|(message, _)| message)))
     }
 }

@@ -28,11 +28,13 @@ pub(super) struct Opened {
     _own_place: Place<String>,
 }
 
-/// Waits for the first message and opens the session that it asks for.
+/// Waits for the first message and opens the session that it asks for. `hands_out_cells`: whoever takes the replies wants the
+/// cells behind them too.
 pub(super) async fn open<S>(
     shared: Arc<Shared>,
     peer: Peer,
     mut requests: S,
+    hands_out_cells: bool,
 ) -> Result<Opened, Status>
 where
     S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
@@ -84,13 +86,16 @@ where
     if analyst.needs_order() {
         session = session.in_order();
     }
-    session.announce(Pending {
-        reply: Reply::Opened(opened.clone()),
-        arrived: None,
-    });
+    session.announce(Pending::beside_frames(Reply::Opened(opened.clone())));
     let kept = Kept::new(shared.limits.frames_kept);
     let smoothing = Smoothing::new(settled.window as usize);
-    let cell = Cell::new(session, account, (analyst, timeline), (kept, smoothing));
+    let cell = Cell::new(
+        session,
+        account,
+        hands_out_cells,
+        (analyst, timeline),
+        (kept, smoothing),
+    );
     let seat = Seat::take(served, &cell, settled.priority);
     let reader = Reader::new(shared, Arc::clone(&cell), seat, settled, opened);
     // Ends with the requests, when the client is gone, or when the daemon drains.

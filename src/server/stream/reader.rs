@@ -215,10 +215,8 @@ impl Reader {
         self.cell.account.changed(model, self.revision);
         let changed = convert::changed(self.revision, self.settled.to_options(), &self.opened, why);
         self.cell.with(|state| {
-            state.session.announce(Pending {
-                reply: Reply::Changed(changed),
-                arrived: None,
-            });
+            let changed = Pending::beside_frames(Reply::Changed(changed));
+            state.session.announce(changed);
         });
         Ok(())
     }
@@ -345,10 +343,7 @@ impl Reader {
         reply: pb::FrameReply,
     ) -> Result<(), Stop> {
         self.wait_for(|session| session.has_room(None)).await?;
-        let pending = Pending {
-            reply: Reply::Frame(reply),
-            arrived: Some(arrived),
-        };
+        let pending = Pending::of_frame(reply, arrived);
         self.cell
             .with(|state| state.session.refuse(id, series, pending));
         Ok(())

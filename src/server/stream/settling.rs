@@ -126,7 +126,7 @@ impl Settling {
     fn fail(self, failed: pb::Failed) {
         let reply = convert::failed(self.answer, failed);
         self.cell
-            .finish(self.seq, self.arrived, Outcome::Failed, reply);
+            .finish(self.seq, self.arrived, Outcome::Failed, reply, None);
     }
 }
 
@@ -211,9 +211,10 @@ impl Shown {
             return settling.fail(convert::defect("encoding its masks"));
         };
         let reply = convert::segmented(settling.answer, encoded, settling.queued);
+        let (seq, arrived) = (settling.seq, settling.arrived);
         settling
             .cell
-            .finish(settling.seq, settling.arrived, Outcome::Segmented, reply);
+            .finish(seq, arrived, Outcome::Segmented, reply, Some(cells));
     }
 }
 

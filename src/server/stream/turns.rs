@@ -123,6 +123,6 @@ impl ToMeasure {
             }
             Err(failed) => (Outcome::Failed, convert::failed(answer, failed)),
         };
-        cell.finish(seq, arrived, outcome, reply);
+        cell.finish(seq, arrived, outcome, reply, None);
     }
 }

@@ -1,0 +1,228 @@
+//! A session for doors that ask and wait: each frame's own reply, whoever asked for the others.
+//!
+//! The same session as a gRPC stream's, with the same bounds; a task takes its replies and hands each to who waits for it.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{
+    Peer, Shared,
+    stream::{Answered, Replies},
+};
+use crate::{
+    proto::{self as pb, stream_reply::Reply, stream_request::Request},
+    segmentation::Segmentation,
+};
+
+/// Why the session's own updates are answered, as [`pb::SessionChanged`] says it.
+const UPDATE: &str = "update";
+
+/// A session that is asked. Dropping it ends the session.
+pub(super) struct Dialog {
+    opened: pb::SessionOpened,
+    /// None once it is closed.
+    requests: Mutex<Option<Requests>>,
+    waiting: Arc<Mutex<Waiting>>,
+    replies: AbortHandle,
+}
+
+type Requests = mpsc::Sender<Result<pb::StreamRequest, Status>>;
+
+/// The answer to one frame, and the cells that it was made of where there are any.
+#[derive(Debug)]
+pub(super) struct FrameAnswer {
+    pub(super) reply: pb::FrameReply,
+    pub(super) cells: Option<Arc<Segmentation>>,
+}
+
+/// Who waits for what, in the order of the requests.
+#[derive(Default)]
+struct Waiting {
+    frames: VecDeque<oneshot::Sender<Result<FrameAnswer, Status>>>,
+    updates: VecDeque<oneshot::Sender<Result<pb::SessionChanged, Status>>>,
+    closing: Option<oneshot::Sender<Result<pb::SessionClosed, Status>>>,
+    /// How the stream ended: nobody is answered any more.
+    ended: Option<Status>,
+}
+
+impl Dialog {
+    /// Opens a session. Errors: as a stream's.
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        peer: Peer,
+        options: pb::SessionOptions,
+    ) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(1);
+        let mut replies = Replies::with_cells(shared, peer, ReceiverStream::new(receiver));
+        let open = Ok(message(Request::Open(options)));
+        // There is room for one, and the receiver lives.
+        let _ = requests.try_send(open);
+        let first = poll_fn(|context| replies.poll_answer(context)).await;
+        let Some(Reply::Opened(opened)) = reply_of(first)?.0 else {
+            return Err(Status::internal(
+                "the session answered `open` with something else",
+            ));
+        };
+        let waiting = Arc::<Mutex<Waiting>>::default();
+        let replies = tokio::spawn(hand_out(replies, Arc::clone(&waiting))).abort_handle();
+        Ok(Dialog {
+            opened,
+            requests: Mutex::new(Some(requests)),
+            waiting,
+            replies,
+        })
+    }
+
+    /// What the session got.
+    pub(super) fn opened(&self) -> &pb::SessionOpened {
+        &self.opened
+    }
+
+    /// Segments a frame; waits for its answer. `id` must tell it from the others in flight. Errors: how the session ended.
+    pub(super) async fn frame(&self, frame: pb::Frame) -> Result<FrameAnswer, Status> {
+        self.ask(Request::Frame(frame), |waiting| &mut waiting.frames)
+            .await
+    }
+
+    /// New settings for the frames after it. Errors: how the session ended, for bad settings too.
+    pub(super) async fn update(
+        &self,
+        update: pb::SessionUpdate,
+    ) -> Result<pb::SessionChanged, Status> {
+        self.ask(Request::Update(update), |waiting| &mut waiting.updates)
+            .await
+    }
+
+    /// Ends the session once every frame is answered. Errors: how it ended before.
+    pub(super) async fn close(&self) -> Result<pb::SessionClosed, Status> {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if let Some(ended) = &waiting.ended {
+                return Err(ended.clone());
+            }
+            waiting.closing = Some(sender);
+        }
+        lock(&self.requests).take();
+        receiver.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        queue: impl FnOnce(&mut Waiting) -> &mut VecDeque<oneshot::Sender<Result<T, Status>>>,
+    ) -> Result<T, Status> {
+        let requests = lock(&self.requests).clone().ok_or_else(gone)?;
+        let (sender, receiver) = oneshot::channel();
+        let Ok(permit) = requests.reserve().await else {
+            return Err(self.ended());
+        };
+        // One permit at a time: who waits stands in the order of what was sent.
+        {
+            let mut waiting = lock(&self.waiting);
+            if let Some(ended) = &waiting.ended {
+                return Err(ended.clone());
+            }
+            queue(&mut waiting).push_back(sender);
+        }
+        permit.send(Ok(message(request)));
+        drop(requests);
+        receiver.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    fn ended(&self) -> Status {
+        lock(&self.waiting).ended.clone().unwrap_or_else(gone)
+    }
+}
+
+impl Drop for Dialog {
+    fn drop(&mut self) {
+        // What is in flight is given up, as where a stream's client is gone.
+        self.replies.abort();
+    }
+}
+
+impl Waiting {
+    fn hand_out(&mut self, (reply, cells): (Option<Reply>, Option<Arc<Segmentation>>)) {
+        // Who does not wait any more has gone; the frame was answered all the same.
+        match reply {
+            Some(Reply::Frame(reply)) => {
+                if let Some(sender) = self.frames.pop_front() {
+                    let _ = sender.send(Ok(FrameAnswer { reply, cells }));
+                }
+            }
+            Some(Reply::Changed(changed)) if changed.why == UPDATE => {
+                if let Some(sender) = self.updates.pop_front() {
+                    let _ = sender.send(Ok(changed));
+                }
+            }
+            Some(Reply::Closed(closed)) => {
+                if let Some(sender) = self.closing.take() {
+                    let _ = sender.send(Ok(closed));
+                }
+            }
+            Some(Reply::Changed(_) | Reply::Opened(_)) | None => {}
+        }
+    }
+
+    fn end(&mut self, status: &Status) {
+        self.ended = Some(status.clone());
+        for sender in self.frames.drain(..) {
+            let _ = sender.send(Err(status.clone()));
+        }
+        for sender in self.updates.drain(..) {
+            let _ = sender.send(Err(status.clone()));
+        }
+        if let Some(sender) = self.closing.take() {
+            let _ = sender.send(Err(status.clone()));
+        }
+    }
+}
+
+/// Takes replies until the session is over.
+async fn hand_out(mut replies: Replies, waiting: Arc<Mutex<Waiting>>) {
+    loop {
+        let status = match poll_fn(|context| replies.poll_answer(context)).await {
+            Some(Ok(answer)) => {
+                lock(&waiting).hand_out((answer.0.reply, answer.1));
+                continue;
+            }
+            Some(Err(status)) => status,
+            None => gone(),
+        };
+        return lock(&waiting).end(&status);
+    }
+}
+
+fn reply_of(
+    answered: Option<Answered>,
+) -> Result<(Option<Reply>, Option<Arc<Segmentation>>), Status> {
+    let (message, cells) = answered.unwrap_or_else(|| Err(gone()))?;
+    Ok((message.reply, cells))
+}
+
+fn message(request: Request) -> pb::StreamRequest {
+    pb::StreamRequest {
+        request: Some(request),
+    }
+}
+
+/// For who comes after the end.
+fn gone() -> Status {
+    Status::failed_precondition("the session is closed")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under it can panic halfway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
