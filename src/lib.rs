@@ -49,3 +49,17 @@ pub mod proto {
     /// The contract's descriptors, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.binpb"));
 }
+
+/// Generated from `proto/inference`: the Open Inference Protocol's messages. Only its door names them.
+#[allow(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated"
+)]
+pub mod inference {
+    tonic::include_proto!("inference");
+
+    /// The protocol's descriptors, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/inference.binpb"));
+}

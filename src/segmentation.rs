@@ -290,6 +290,14 @@ pub struct StageTimes {
     pub copy_down: Duration,
 }
 
+/// What names each cell in a label image by its track: the lower half of the track's id, 0 for none; and first the background.
+pub fn track_labels(instances: &[Instance]) -> Vec<u32> {
+    let of_track = |cell: &Instance| cell.track.map_or(0, |track| track.id as u32);
+    std::iter::once(0)
+        .chain(instances.iter().map(of_track))
+        .collect()
+}
+
 impl Add for StageTimes {
     type Output = StageTimes;
 

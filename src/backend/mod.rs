@@ -3,10 +3,15 @@
 //! The seam is around the whole frame, not between stages: a trait per stage would need a tensor that is sometimes on the host
 //! and sometimes on a GPU. With this one the traffic is fixed by the signature: pixels in, raw masks out.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
+
+use bytes::Bytes;
 
 use crate::{frame::Frame, model::ModelSpec, params::Params, segmentation::RawSegmentation};
 
@@ -26,6 +31,12 @@ pub trait Backend: Send + Sync {
 
     /// What runs, where and why.
     fn description(&self) -> &Description;
+
+    /// Lets the device copy frames straight from memory that another program has mapped too, as long as what comes back lives.
+    /// None: it cannot, and such frames are copied as any other. Blocks while pages are locked.
+    fn pin(&self, _memory: &Bytes, _is_writable: bool) -> Option<Box<dyn Any + Send + Sync>> {
+        None
+    }
 }
 
 /// Runs one frame at a time, on the thread that opened it. Blocks on purpose: overlap comes from more lanes. Called through

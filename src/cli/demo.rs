@@ -38,7 +38,7 @@ use crate::{
 const PIXEL_SIZE_UM: f64 = 0.8708;
 const INTERVAL_MS: f64 = 10.0 * 60.0 * 1000.0;
 
-/// Segment six real frames over gRPC and show what comes back
+/// Segment five real frames over gRPC and show what comes back
 #[derive(Args, Debug)]
 pub(super) struct Demo {
     /// Folder for overlays, label images, cells.csv and run.json
@@ -221,7 +221,7 @@ impl Run<'_> {
     }
 }
 
-/// Everything about a cell; no growth, which six frames in fifty minutes do not tell.
+/// Everything about a cell; no growth, which five frames in forty minutes do not tell.
 fn wishes() -> Wishes {
     Wishes {
         analysis: Analysis {

@@ -62,7 +62,7 @@ impl Products {
         let (stem, segmentation) = (cells.image_id, cells.segmentation);
         if self.labels {
             to_file(dir, stem, "labels.png", |file| {
-                Ok(labels::png(file, cells, provenance)?)
+                Ok(labels::png(file, cells, labels::By::Cell, provenance)?)
             })?;
         }
         if self.overlay {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    choices::{Choices, EngineFlags},
+    choices::{Choices, EngineFlags, SessionChoices},
     client::{Credentials, ServerUrl, Session},
     lane::LocalLane,
     record::Provenance,
@@ -28,6 +28,8 @@ pub(super) struct Wishes {
     /// Image files of an even field and of no light.
     pub(super) flat: Option<PathBuf>,
     pub(super) dark: Option<PathBuf>,
+    /// What only a server's session has.
+    pub(super) session: SessionChoices,
     /// Where each series stopped, by its last frame.
     pub(super) resumed: Vec<(FrameMetadata, Resumed)>,
 }

@@ -3,7 +3,7 @@
 use crate::{
     analysis::{KEPT_BYTES, MOST_BYTES},
     config::Settings,
-    server::SMALL_MESSAGE,
+    server::{SHOWN_BYTES, SMALL_MESSAGE},
 };
 
 /// Lines for a person, beside the models and the engine's own buffers.
@@ -46,6 +46,11 @@ pub(super) fn worst_case(settings: &Settings) -> String {
             // Four masks of a bit a pixel.
             format!("regions: {sessions} sessions x half a frame"),
             sessions.saturating_mul(limits.max_frame_bytes / 2),
+        ),
+        ("shown on pages: pictures and lines".to_owned(), SHOWN_BYTES),
+        (
+            format!("curves: {sessions} sessions x 1 MiB"),
+            sessions << 20,
         ),
         (
             format!("answers not read: {sessions} sessions, beside frames in flight"),

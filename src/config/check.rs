@@ -44,6 +44,7 @@ impl Settings {
         self.gpu.check()?;
         self.trust.check()?;
         self.limits.check()?;
+        self.shared_memory.check()?;
         self.tls.check(self.listen.iter().chain(&self.http))?;
         self.auth.check()?;
         self.traces.check()?;

@@ -41,6 +41,8 @@ pub struct LimitSettings {
     /// Seconds that a client may take from its connection to HTTP's first words, TLS included; again, from another machine, to a
     /// first call that its role allows; and again to a stream's first message.
     pub first_message_s: u64,
+    /// Seconds without a request after which a session of REST, or a sequence of the Open Inference Protocol, is closed.
+    pub session_idle_s: u64,
     /// Seconds between HTTP/2 pings to a silent client; one that does not answer in 20 s is gone.
     pub keepalive_s: u64,
 }
@@ -62,6 +64,7 @@ impl Default for LimitSettings {
             frames_kept: 8,
             requests_per_s: 1000,
             first_message_s: 30,
+            session_idle_s: 1800,
             keepalive_s: 30,
         }
     }
@@ -79,6 +82,11 @@ impl LimitSettings {
     /// How long a client may take for its first words.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.first_message_s)
+    }
+
+    /// How long a session that is asked by single requests may go without one.
+    pub fn session_idle(&self) -> Duration {
+        Duration::from_secs(self.session_idle_s)
     }
 
     /// How often a silent client is asked for a sign of life.
@@ -117,6 +125,7 @@ impl LimitSettings {
         in_range("limits.requests_per_s", self.requests_per_s, 1..=1_000_000)?;
         in_range("limits.window", self.window, 1..=1024)?;
         in_range("limits.first_message_s", self.first_message_s, 1..=86_400)?;
+        in_range("limits.session_idle_s", self.session_idle_s, 1..=86_400)?;
         in_range("limits.keepalive_s", self.keepalive_s, 1..=86_400)?;
         if self.frames_in_flight_bytes < self.max_frame_bytes {
             return Err(wrong(

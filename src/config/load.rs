@@ -71,6 +71,7 @@ fn merge(
             .with_list_parse_key("models")
             .with_list_parse_key("auth.admins")
             .with_list_parse_key("trust.keys")
+            .with_list_parse_key("shared_memory.keys")
             .source(Some(environment.filter(is_setting).collect::<Map<_, _>>())),
     );
     let Overrides {

@@ -10,6 +10,7 @@ mod log;
 mod models;
 mod role;
 mod security;
+mod shared_memory;
 mod words;
 
 pub use check::SettingsError;
@@ -24,6 +25,7 @@ pub use log::{LogFormat, LogSettings, TraceSettings};
 pub use models::{ReloadMode, TrustSettings};
 pub use role::Role;
 pub use security::{AuthSettings, ClientCertificates, Grant, PriorityCap, RoleLimits, TlsSettings};
+pub use shared_memory::SharedMemorySettings;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Where HTTP is answered: `/metrics`, `/livez`, `/readyz`. Default: nowhere.
     pub http: Vec<Listen>,
+    /// Whether `/` of HTTP shows a page with the sessions and their newest frames, to the role observe.
+    pub page: bool,
     /// Listen with `tcp://` on other than loopback addresses, though nothing is encrypted there and nobody is asked who they are.
     pub insecure: bool,
     /// ONNX files and TensorRT engines, each with a manifest beside it.
@@ -65,6 +69,8 @@ pub struct Settings {
     pub gpu: GpuSettings,
     /// Bounds on what clients may send and hold.
     pub limits: LimitSettings,
+    /// Which memory of other programs frames are read from.
+    pub shared_memory: SharedMemorySettings,
     /// How `tls://` addresses prove who they are.
     pub tls: TlsSettings,
     /// Who calls, and what each may do.
@@ -99,6 +105,7 @@ impl Default for Settings {
         Settings {
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 50051)))],
             http: Vec::new(),
+            page: true,
             insecure: false,
             models: Vec::new(),
             models_dir: None,
@@ -112,6 +119,7 @@ impl Default for Settings {
             engine: EngineSettings::default(),
             gpu: GpuSettings::default(),
             limits: LimitSettings::default(),
+            shared_memory: SharedMemorySettings::default(),
             tls: TlsSettings::default(),
             auth: AuthSettings::default(),
             log: LogSettings::default(),

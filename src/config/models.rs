@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Settings, by their keys, that a running daemon reads again: each with all that is under it.
-const READ_AGAIN: [&str; 8] = [
+const READ_AGAIN: [&str; 9] = [
     "models",
     "models_dir",
     "default_model",
@@ -18,6 +18,7 @@ const READ_AGAIN: [&str; 8] = [
     "tls",
     "auth",
     "log.filter",
+    "shared_memory.keys",
 ];
 
 /// How a model is exchanged for another while it is served.

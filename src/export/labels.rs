@@ -13,28 +13,45 @@ use tiff::{
 };
 
 use super::{ExportError, FrameCells, Provenance, ome, picture};
-use crate::mask::{LabelImage, Mask, label_image};
+use crate::{
+    mask::{LabelImage, Mask, label_image},
+    segmentation::track_labels,
+};
 
-/// The label of cell i is i + 1; 0: background.
-pub fn of(frame: &FrameCells) -> LabelImage {
+/// What the integers of a label image mean; 0 is the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The label of cell i is i + 1.
+    Cell,
+    /// The id of its track, modulo 2^32; cells without one are background.
+    Track,
+}
+
+/// The image.
+pub fn of(frame: &FrameCells, by: By) -> LabelImage {
     let cells = frame.segmentation;
     let masks = cells.instances.iter().map(|cell| &cell.mask);
-    label_image(masks, cells.width, cells.height)
+    let by_cell = label_image(masks, cells.width, cells.height);
+    match by {
+        By::Cell => by_cell,
+        By::Track => by_cell.renamed(&track_labels(&cells.instances)),
+    }
 }
 
 /// Writes a 16-bit PNG; it has no room for more than 65,535 cells.
 pub fn png(
     out: impl Write,
     frame: &FrameCells,
+    by: By,
     provenance: &Provenance,
 ) -> Result<(), ExportError> {
     let cells = frame.segmentation;
-    match of(frame) {
+    match of(frame, by) {
         LabelImage::U16(labels) => {
             picture::png_16(out, &labels, (cells.width, cells.height), provenance)
         }
         LabelImage::U32(_) => Err(ExportError::DoesNotFit(format!(
-            "{} cells do not fit a 16-bit PNG, which holds 65535: export --as tiff, or find fewer with --max-cells",
+            "labels of {} cells do not fit a 16-bit PNG, which holds 65535: ask for TIFF, or find fewer (max_cells)",
             cells.instances.len()
         ))),
     }
@@ -44,10 +61,11 @@ pub fn png(
 pub fn ome_tiff(
     out: impl Write + Seek,
     frame: &FrameCells,
+    by: By,
     provenance: &Provenance,
 ) -> Result<(), ExportError> {
     let size = (frame.segmentation.width, frame.segmentation.height);
-    match of(frame) {
+    match of(frame, by) {
         LabelImage::U16(labels) => {
             let said = ome::label_image(frame, "uint16", provenance);
             tiff::<Gray16>(out, &labels, size, &said, frame.metadata.pixel_size_um)

@@ -151,6 +151,19 @@ impl Layout {
         Ok((settled, need))
     }
 
+    /// Bytes that the pixels need: those of all rows, the last one without its padding. Errors: what [`Frame::new`] refuses of it.
+    pub fn bytes(&self, limits: &FrameLimits) -> Result<u64, FrameError> {
+        let (settled, need) = self.settled(limits)?;
+        match need > limits.max_frame_bytes {
+            true => Err(FrameError::TooLarge(format!(
+                "{} needs {need} bytes: a frame may have at most {}",
+                settled.describe(),
+                limits.max_frame_bytes
+            ))),
+            false => Ok(need),
+        }
+    }
+
     /// Bytes with the last row's padding; of a settled layout.
     fn most_bytes(&self) -> u64 {
         u64::from(self.height) * u64::from(self.row_stride)

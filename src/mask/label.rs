@@ -11,6 +11,24 @@ pub enum LabelImage {
     U32(Vec<u32>),
 }
 
+impl LabelImage {
+    /// The same cells, label i called `names[i]`; 16 bits where all names fit. As many names as there are labels, and one for the
+    /// background.
+    pub fn renamed(&self, names: &[u32]) -> LabelImage {
+        fn each<From: Copy + Into<u32>, To: Copy>(labels: &[From], names: &[To]) -> Vec<To> {
+            let name = |&label: &From| names[label.into() as usize];
+            labels.iter().map(name).collect()
+        }
+        let small: Option<Vec<u16>> = names.iter().map(|&name| u16::try_from(name).ok()).collect();
+        match (self, small) {
+            (LabelImage::U16(labels), Some(small)) => LabelImage::U16(each(labels, &small)),
+            (LabelImage::U32(labels), Some(small)) => LabelImage::U16(each(labels, &small)),
+            (LabelImage::U16(labels), None) => LabelImage::U32(each(labels, names)),
+            (LabelImage::U32(labels), None) => LabelImage::U32(each(labels, names)),
+        }
+    }
+}
+
 /// Paints mask i as i + 1. Where masks overlap, the first one (the higher score) keeps the pixel.
 pub fn label_image<'a>(
     masks: impl ExactSizeIterator<Item = &'a Mask>,
@@ -57,6 +75,15 @@ mod tests {
             panic!("two labels fit 16 bits");
         };
         assert_eq!(image, [1, 1, 2, 0, 1, 0, 2, 0]);
+    }
+
+    #[test]
+    fn names_past_16_bits_make_an_image_of_32() {
+        let image = LabelImage::U16(vec![0, 2, 1]);
+        let small = image.renamed(&[0, 7, 65_535]);
+        assert_eq!(small, LabelImage::U16(vec![0, 65_535, 7]));
+        let large = image.renamed(&[0, 7, 65_536]);
+        assert_eq!(large, LabelImage::U32(vec![0, 65_536, 7]));
     }
 
     #[test]

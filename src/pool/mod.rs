@@ -13,11 +13,13 @@ mod self_test;
 mod tests;
 
 use std::{
+    any::Any,
     sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use queue::Priority;
@@ -194,6 +196,11 @@ impl LanePool {
     /// What runs, where and why.
     pub fn description(&self) -> &Description {
         self.backend.description()
+    }
+
+    /// As [`Backend::pin`].
+    pub fn pin(&self, memory: &Bytes, is_writable: bool) -> Option<Box<dyn Any + Send + Sync>> {
+        self.backend.pin(memory, is_writable)
     }
 
     /// How the lanes are, now and whenever it changes.

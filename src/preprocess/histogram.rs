@@ -54,8 +54,9 @@ pub(super) fn survey(frame: &Frame, samples: &mut Vec<u16>) -> Survey {
 }
 
 impl Histogram {
-    /// Counts the samples of a frame, clipped to what its camera can deliver. Only the bins between the darkest and the
-    /// brightest are cleared and read.
+    /// Counts the samples of a frame, clipped to what its camera can deliver: so they lie between the survey's darkest and
+    /// brightest, and only those bins are cleared and read. Samples that have changed since, as they may in memory that another
+    /// program shares, are counted as the nearest.
     pub(super) fn count<'a>(
         &'a mut self,
         frame: &Frame,
@@ -67,17 +68,20 @@ impl Histogram {
         self.bins.clear();
         self.bins.resize(copies * n_values, 0);
         let starts = [0, 1, 2, 3].map(|turn| turn % copies * n_values);
-        let (darkest, most) = (survey.darkest, frame.max_value() as u16);
+        let bin = |sample: u16| {
+            let inside = sample.min(survey.brightest).max(survey.darkest);
+            usize::from(inside - survey.darkest)
+        };
         for y in 0..frame.height() {
             let row = frame.samples(y, samples);
             let (fours, rest) = row.as_chunks::<4>();
             for four in fours {
                 for (&sample, start) in four.iter().zip(starts) {
-                    self.bins[start + usize::from(sample.min(most) - darkest)] += 1;
+                    self.bins[start + bin(sample)] += 1;
                 }
             }
             for &sample in rest {
-                self.bins[usize::from(sample.min(most) - darkest)] += 1;
+                self.bins[bin(sample)] += 1;
             }
         }
         let (first, others) = self.bins.split_at_mut(n_values);
@@ -87,9 +91,39 @@ impl Histogram {
             }
         }
         Counts {
-            first_value: darkest,
+            first_value: survey.darkest,
             counts: first,
             n_samples: survey.exposure.n_samples,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::{FrameLimits, FrameMetadata, Layout, PixelFormat};
+
+    #[test]
+    fn samples_that_changed_since_the_survey_are_counted_as_the_nearest() {
+        let frame = |samples: [u8; 8]| {
+            let layout = Layout {
+                format: PixelFormat::Mono8,
+                width: 8,
+                height: 1,
+                row_stride: 0,
+                significant_bits: 0,
+            };
+            let data = Bytes::copy_from_slice(&samples);
+            let limits = FrameLimits::default();
+            Frame::new(layout, data, FrameMetadata::default(), &limits).unwrap()
+        };
+        let mut samples = Vec::new();
+        let survey = survey(&frame([10, 11, 12, 13, 10, 11, 12, 13]), &mut samples);
+        let mut histogram = Histogram::default();
+        let changed = frame([0, 9, 10, 12, 13, 14, 200, 255]);
+        let counts = histogram.count(&changed, &survey, &mut samples);
+        assert_eq!((counts.first_value, counts.counts), (10, &[3, 0, 1, 4][..]));
     }
 }

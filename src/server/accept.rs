@@ -70,20 +70,24 @@ pub(super) async fn accept(
                     ));
                 }
             }
-            // The client was gone again before it was accepted.
-            Err(error) if is_about_one(&error) => {}
-            Err(error) => {
-                if let Some(times) = shortages.say(std::time::Instant::now()) {
-                    warn!(%error, times, "no connection can be accepted: trying again");
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) => pause_after(&error, &shortages).await,
         }
     }
 }
 
+/// After an error of accepting: nothing, where the client was gone again before it was accepted.
+pub(super) async fn pause_after(error: &io::Error, shortages: &Seldom) {
+    if is_about_one(error) {
+        return;
+    }
+    if let Some(times) = shortages.say(std::time::Instant::now()) {
+        warn!(%error, times, "no connection can be accepted: trying again");
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
 /// A place for a connection; without one it is closed at once, so that the next in line is looked at.
-fn place(shared: &Shared, origin: Origin) -> Option<Place<Origin>> {
+pub(super) fn place(shared: &Shared, origin: Origin) -> Option<Place<Origin>> {
     let limits = &shared.limits;
     let full = match shared
         .connections
@@ -162,15 +166,21 @@ impl Socket {
             Socket::Tcp(listener) => tcp(listener).await.map(|(s, o)| (Accepted::Tcp(s), o)),
             Socket::Tls(listener) => tcp(listener).await.map(|(s, o)| (Accepted::Tls(s), o)),
             Socket::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                let credentials = stream.peer_cred()?;
-                let origin = Origin::User {
-                    uid: credentials.uid(),
-                };
-                Ok((Accepted::Unix(stream, credentials.gid()), origin))
+                let (stream, origin, gid) = accept_unix(listener).await?;
+                Ok((Accepted::Unix(stream, gid), origin))
             }
         }
     }
+}
+
+/// A connection to a unix socket: the user of the process that connected, and its group.
+pub(super) async fn accept_unix(listener: &UnixListener) -> io::Result<(UnixStream, Origin, u32)> {
+    let (stream, _) = listener.accept().await?;
+    let credentials = stream.peer_cred()?;
+    let origin = Origin::User {
+        uid: credentials.uid(),
+    };
+    Ok((stream, origin, credentials.gid()))
 }
 
 async fn tcp(listener: &TcpListener) -> io::Result<(TcpStream, Origin)> {

@@ -61,11 +61,27 @@ impl Rules {
             (None, Some(certificate)) => self.by_certificate(&certificate, now)?,
             (None, None) => self.by_origin(caller)?,
         };
+        Ok(self.peer(name, role).of_connection(caller))
+    }
+
+    /// Who has logged in with the token of this hash: whatever that may do elsewhere, a login reads. `Err`: what is missing.
+    pub(super) fn settle_login(
+        &self,
+        caller: &Caller,
+        token: &Digest,
+        now: SystemTime,
+    ) -> Result<Peer, String> {
+        let (name, role) = self.by_digest(token, now)?;
+        let peer = self.peer(name, role.min(Role::Observe));
+        Ok(peer.of_connection(caller))
+    }
+
+    fn peer(&self, name: String, role: Role) -> Peer {
         let most = match role {
             Role::Admin => self.settings.admin,
             Role::Observe | Role::Infer => self.settings.infer,
         };
-        Ok(Peer::new(name, role, most))
+        Peer::new(name, role, most)
     }
 
     fn by_token(&self, authorization: &[u8], now: SystemTime) -> Result<(String, Role), String> {
@@ -75,7 +91,11 @@ impl Rules {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or("the authorization metadata must be: Bearer TOKEN")?;
-        let key = find(&self.keys.tokens, &Digest::of(token)).ok_or(
+        self.by_digest(&Digest::of(token), now)
+    }
+
+    fn by_digest(&self, token: &Digest, now: SystemTime) -> Result<(String, Role), String> {
+        let key = find(&self.keys.tokens, token).ok_or(
             "this token is not known here: ask the operator for one ('cellsegd pair NAME' makes it)",
         )?;
         match key.is_expired(now) {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::AbortHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,19 +20,15 @@ use tonic::Status;
 
 use super::{
     Peer, Shared,
-    stream::{Answered, Replies},
+    stream::{Answered, Replies, UPDATE},
 };
 use crate::{
     proto::{self as pb, stream_reply::Reply, stream_request::Request},
     segmentation::Segmentation,
 };
 
-/// Why the session's own updates are answered, as [`pb::SessionChanged`] says it.
-const UPDATE: &str = "update";
-
 /// A session that is asked. Dropping it ends the session.
 pub(super) struct Dialog {
-    opened: pb::SessionOpened,
     /// None once it is closed.
     requests: Mutex<Option<Requests>>,
     waiting: Arc<Mutex<Waiting>>,
@@ -43,11 +42,25 @@ type Requests = mpsc::Sender<Result<pb::StreamRequest, Status>>;
 pub(super) struct FrameAnswer {
     pub(super) reply: pb::FrameReply,
     pub(super) cells: Option<Arc<Segmentation>>,
+    /// What the session stood at with this frame: which model found the cells, under which settings.
+    pub(super) opened: Arc<pb::SessionOpened>,
 }
 
-/// Who waits for what, in the order of the requests.
+/// A frame that was sent and is not answered yet.
+pub(super) struct Answering {
+    id: u64,
+    /// None if the session was closed meanwhile.
+    requests: Option<mpsc::WeakSender<Result<pb::StreamRequest, Status>>>,
+    waiting: Arc<Mutex<Waiting>>,
+    /// None once it is answered.
+    receiver: Option<oneshot::Receiver<Result<FrameAnswer, Status>>>,
+}
+
+/// Who waits for what, in the order of the requests, and what the session stands at.
 #[derive(Default)]
 struct Waiting {
+    /// As opened, or as the last update or reload changed it.
+    opened: Arc<pb::SessionOpened>,
     frames: VecDeque<oneshot::Sender<Result<FrameAnswer, Status>>>,
     updates: VecDeque<oneshot::Sender<Result<pb::SessionChanged, Status>>>,
     closing: Option<oneshot::Sender<Result<pb::SessionClosed, Status>>>,
@@ -73,25 +86,42 @@ impl Dialog {
                 "the session answered `open` with something else",
             ));
         };
-        let waiting = Arc::<Mutex<Waiting>>::default();
+        let waiting = Arc::new(Mutex::new(Waiting {
+            opened: Arc::new(opened),
+            ..Waiting::default()
+        }));
         let replies = tokio::spawn(hand_out(replies, Arc::clone(&waiting))).abort_handle();
         Ok(Dialog {
-            opened,
             requests: Mutex::new(Some(requests)),
             waiting,
             replies,
         })
     }
 
-    /// What the session got.
-    pub(super) fn opened(&self) -> &pb::SessionOpened {
-        &self.opened
+    /// What the session stands at.
+    pub(super) fn opened(&self) -> Arc<pb::SessionOpened> {
+        Arc::clone(&lock(&self.waiting).opened)
     }
 
     /// Segments a frame; waits for its answer. `id` must tell it from the others in flight. Errors: how the session ended.
     pub(super) async fn frame(&self, frame: pb::Frame) -> Result<FrameAnswer, Status> {
-        self.ask(Request::Frame(frame), |waiting| &mut waiting.frames)
-            .await
+        self.offer(frame).await?.answer().await
+    }
+
+    /// The same in two steps: the frame is sent when this completes, in the order of the calls. A frame whose answer nobody waits
+    /// for any more is given up.
+    pub(super) async fn offer(&self, frame: pb::Frame) -> Result<Answering, Status> {
+        let id = frame.id;
+        let receiver = self
+            .send(Request::Frame(frame), |waiting| &mut waiting.frames)
+            .await?;
+        let requests = lock(&self.requests).as_ref().map(mpsc::Sender::downgrade);
+        Ok(Answering {
+            id,
+            requests,
+            waiting: Arc::clone(&self.waiting),
+            receiver: Some(receiver),
+        })
     }
 
     /// New settings for the frames after it. Errors: how the session ended, for bad settings too.
@@ -122,6 +152,16 @@ impl Dialog {
         request: Request,
         queue: impl FnOnce(&mut Waiting) -> &mut VecDeque<oneshot::Sender<Result<T, Status>>>,
     ) -> Result<T, Status> {
+        let receiver = self.send(request, queue).await?;
+        receiver.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Sends a request once there is room. What comes back is its answer.
+    async fn send<T>(
+        &self,
+        request: Request,
+        queue: impl FnOnce(&mut Waiting) -> &mut VecDeque<oneshot::Sender<Result<T, Status>>>,
+    ) -> Result<oneshot::Receiver<Result<T, Status>>, Status> {
         let requests = lock(&self.requests).clone().ok_or_else(gone)?;
         let (sender, receiver) = oneshot::channel();
         let Ok(permit) = requests.reserve().await else {
@@ -136,12 +176,38 @@ impl Dialog {
             queue(&mut waiting).push_back(sender);
         }
         permit.send(Ok(message(request)));
-        drop(requests);
-        receiver.await.unwrap_or_else(|_| Err(self.ended()))
+        Ok(receiver)
     }
 
     fn ended(&self) -> Status {
-        lock(&self.waiting).ended.clone().unwrap_or_else(gone)
+        ended(&self.waiting)
+    }
+}
+
+impl Answering {
+    /// Waits for the frame's answer. Errors: how the session ended.
+    pub(super) async fn answer(mut self) -> Result<FrameAnswer, Status> {
+        let Some(receiver) = &mut self.receiver else {
+            return Err(gone());
+        };
+        let answer = receiver.await;
+        self.receiver = None;
+        answer.unwrap_or_else(|_| Err(ended(&self.waiting)))
+    }
+}
+
+impl Drop for Answering {
+    /// Nobody waits for the frame any more: it need not be segmented.
+    fn drop(&mut self) {
+        let requests = self.requests.as_ref().and_then(mpsc::WeakSender::upgrade);
+        let (Some(_), Some(requests)) = (&self.receiver, requests) else {
+            return;
+        };
+        let cancel = message(Request::Cancel(pb::Cancel { frame_id: self.id }));
+        if let Err(TrySendError::Full(cancel)) = requests.try_send(Ok(cancel)) {
+            // Ends when the session has room or is over.
+            tokio::spawn(async move { requests.send(cancel).await });
+        }
     }
 }
 
@@ -149,6 +215,7 @@ impl Drop for Dialog {
     fn drop(&mut self) {
         // What is in flight is given up, as where a stream's client is gone.
         self.replies.abort();
+        lock(&self.waiting).end(&gone());
     }
 }
 
@@ -158,11 +225,19 @@ impl Waiting {
         match reply {
             Some(Reply::Frame(reply)) => {
                 if let Some(sender) = self.frames.pop_front() {
-                    let _ = sender.send(Ok(FrameAnswer { reply, cells }));
+                    let _ = sender.send(Ok(FrameAnswer {
+                        reply,
+                        cells,
+                        opened: Arc::clone(&self.opened),
+                    }));
                 }
             }
-            Some(Reply::Changed(changed)) if changed.why == UPDATE => {
-                if let Some(sender) = self.updates.pop_front() {
+            Some(Reply::Changed(changed)) => {
+                self.change(&changed);
+                // A reload's nobody has asked for.
+                if changed.why == UPDATE
+                    && let Some(sender) = self.updates.pop_front()
+                {
                     let _ = sender.send(Ok(changed));
                 }
             }
@@ -171,8 +246,18 @@ impl Waiting {
                     let _ = sender.send(Ok(closed));
                 }
             }
-            Some(Reply::Changed(_) | Reply::Opened(_)) | None => {}
+            Some(Reply::Opened(_)) | None => {}
         }
+    }
+
+    /// What holds for the frames after it.
+    fn change(&mut self, changed: &pb::SessionChanged) {
+        let opened = Arc::make_mut(&mut self.opened);
+        opened.revision = changed.revision;
+        opened.settled.clone_from(&changed.settled);
+        opened.model.clone_from(&changed.model);
+        opened.backend.clone_from(&changed.backend);
+        opened.device.clone_from(&changed.device);
     }
 
     fn end(&mut self, status: &Status) {
@@ -215,6 +300,10 @@ fn message(request: Request) -> pb::StreamRequest {
     pb::StreamRequest {
         request: Some(request),
     }
+}
+
+fn ended(waiting: &Mutex<Waiting>) -> Status {
+    lock(waiting).ended.clone().unwrap_or_else(gone)
 }
 
 /// For who comes after the end.

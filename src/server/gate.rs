@@ -1,5 +1,7 @@
 //! What every call passes before a service sees it: how many a second, who calls, and whether that role is enough.
 
+mod credentials;
+
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant, SystemTime},
@@ -10,19 +12,22 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
     http::{
-        HeaderValue, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        Method, StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+pub(super) use credentials::Credentials;
 use rustls::ServerConfig;
 use tonic::{Status, metadata::MetadataValue};
 
 use super::{
     Peer, SMALL_MESSAGE, Security,
     caller::Caller,
+    logins::Logins,
     places::{Full, Place, Places},
+    problem::Problem,
     rate::Rate,
     seldom::Seldom,
 };
@@ -36,6 +41,19 @@ const SEGMENTER: &str = "/cellseg.v1.Segmenter/";
 const STREAM: &str = "/cellseg.v1.Segmenter/Stream";
 const LIST_MODELS: &str = "/cellseg.v1.Segmenter/ListModels";
 
+/// The Open Inference Protocol, and those of its calls that carry frames.
+const INFERENCE: &str = "/inference.GRPCInferenceService/";
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const MODEL_STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+
+/// Regions that frames lie in.
+const SHARED_MEMORY: &str = "/cellseg.v1.SharedMemory/";
+
+/// HTTP's calls with frames, and those about sessions.
+const SEGMENT: &str = "/v1/segment";
+const SESSIONS: &str = "/v1/sessions";
+const SESSION: &str = "/v1/sessions/";
+
 /// Reads and builds models, for minutes where engines are compiled.
 const RELOAD: &str = "/cellseg.v1.Admin/Reload";
 
@@ -44,6 +62,9 @@ const UNARY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The same of a reload, which goes on when nobody waits for it any more.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Tokens that may be typed in a second, from one address: nobody types faster, and nobody guesses 256 bits.
+const TRIES_PER_S: u32 = 2;
 
 /// What stands before a gRPC message.
 const GRPC_PREFIX: usize = 5;
@@ -55,12 +76,15 @@ pub(super) struct Gate {
     rate: Rate,
     /// For messages with a frame that come outside of a session: of all and of a peer as many as there may be sessions.
     messages: Arc<Places<String>>,
+    logins: Logins,
+    /// Of tokens that are typed in.
+    tries: Rate,
     metrics: Arc<Metrics>,
     refusals: Seldom,
 }
 
 /// Why a call is not let in.
-enum Refusal {
+pub(super) enum Refusal {
     /// Nobody knows who calls.
     Unauthenticated(String),
     /// The role is not enough.
@@ -77,6 +101,8 @@ impl Gate {
             security: RwLock::new(Arc::new(security)),
             rate: Rate::new(limits.requests_per_s),
             messages: Places::new(limits.sessions),
+            logins: Logins::default(),
+            tries: Rate::new(TRIES_PER_S),
             metrics,
             refusals: Seldom::default(),
         }
@@ -107,46 +133,48 @@ impl Gate {
 
     /// Who calls, if that is somebody who may. None: anybody may.
     fn admit(&self, request: &Request) -> Result<Option<Peer>, Refusal> {
-        let Some(caller) = request.extensions().get::<Arc<Caller>>() else {
-            let why = "nobody knows where this call comes from".to_owned();
-            return Err(Refusal::Unauthenticated(why));
-        };
-        self.rate
-            .take(caller.origin.counted(), Instant::now())
-            .map_err(|wait| {
-                let why = format!("{} calls too often", caller.origin);
-                Refusal::TooMany(wait, why)
-            })?;
+        let credentials = self.credentials(request)?;
+        let caller = &credentials.caller;
+        take(&self.rate, caller)?;
         let path = request.uri().path();
         let Some(needed) = needed(path) else {
             return Ok(None);
         };
-        let authorization = request.headers().get(AUTHORIZATION);
-        let peer = self
-            .security()
-            .rules
-            .settle(
-                caller,
-                authorization.map(HeaderValue::as_bytes),
-                SystemTime::now(),
-            )
-            .map_err(Refusal::Unauthenticated)?;
-        match needed <= peer.role() {
-            true => {
-                caller.admit();
-                Ok(Some(peer))
-            }
-            false => Err(Refusal::Denied(format!(
-                "{path} needs the role {needed}; {peer} has the role {}",
-                peer.role()
-            ))),
-        }
+        let settled = self.settle(&credentials);
+        let peer = settled.map_err(Refusal::Unauthenticated)?;
+        allow(caller, peer, needed, path).map(Some)
+    }
+
+    /// Who has connected to a door that speaks no HTTP, if that is somebody with at least the role `needed` for `what`. `Err`: for
+    /// them to read.
+    pub(super) fn admit_connection(
+        &self,
+        caller: &Caller,
+        needed: Role,
+        what: &str,
+    ) -> Result<Peer, String> {
+        let admitted = take(&self.rate, caller).and_then(|()| {
+            let settled = self
+                .security()
+                .rules
+                .settle(caller, None, SystemTime::now());
+            let peer = settled.map_err(Refusal::Unauthenticated)?;
+            allow(caller, peer, needed, what)
+        });
+        admitted.map_err(|refusal| {
+            self.note(Some(caller), &refusal);
+            refusal.status().message().to_owned()
+        })
     }
 
     /// Room for a message as large as a frame. None: it needs none.
-    fn room(&self, peer: Option<&Peer>, path: &str) -> Result<Option<Place<String>>, Refusal> {
+    fn room(
+        &self,
+        peer: Option<&Peer>,
+        request: &Request,
+    ) -> Result<Option<Place<String>>, Refusal> {
         match peer {
-            Some(peer) if is_large(path) => self
+            Some(peer) if is_large(request.method(), request.uri().path()) => self
                 .messages
                 .take(peer.to_string(), peer.max_sessions())
                 .map(Some)
@@ -155,19 +183,33 @@ impl Gate {
         }
     }
 
+    /// Room for a stream of messages as large as frames that no session counts. Errors: as many are there as may be.
+    pub(super) fn take_place(&self, peer: &Peer) -> Result<Place<String>, Status> {
+        self.messages
+            .take(peer.to_string(), peer.max_sessions())
+            .map_err(|full| {
+                let refusal = Refusal::Busy(full);
+                self.note(None, &refusal);
+                refusal.status()
+            })
+    }
+
     fn refuse(&self, request: &Request, refusal: Refusal) -> Response {
-        self.note(request, &refusal);
-        let is_grpc = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        match is_grpc {
+        let caller = request.extensions().get::<Arc<Caller>>();
+        self.note(caller.map(|caller| &**caller), &refusal);
+        match is_grpc(request) {
             true => refusal.status().into_http::<Body>(),
-            false => refusal.page(),
+            false => refusal.problem().into_response(),
         }
     }
 
-    fn note(&self, request: &Request, refusal: &Refusal) {
+    /// A call of `credentials` is refused by who answers it.
+    pub(super) fn refused(&self, credentials: &Credentials, refusal: Refusal) -> Problem {
+        self.note(Some(&*credentials.caller), &refusal);
+        refusal.problem()
+    }
+
+    fn note(&self, caller: Option<&Caller>, refusal: &Refusal) {
         let (bound, why) = match refusal {
             Refusal::Unauthenticated(why) => (Bound::Unauthenticated, why.as_str()),
             Refusal::Denied(why) => (Bound::PermissionDenied, why.as_str()),
@@ -177,7 +219,6 @@ impl Gate {
         };
         self.metrics.refuse(bound);
         if let Some(times) = self.refusals.say(Instant::now()) {
-            let caller = request.extensions().get::<Arc<Caller>>();
             let from = caller.map_or("?".to_owned(), |caller| caller.origin.to_string());
             tracing::warn!(%from, bound = bound.name(), why, times, "calls refused");
         }
@@ -185,20 +226,73 @@ impl Gate {
 }
 
 /// Whether a call's message may be as large as a frame and is read before anything counts it. A stream's session does.
-fn is_large(path: &str) -> bool {
-    path.starts_with(SEGMENTER) && path != STREAM && path != LIST_MODELS
+fn is_large(method: &Method, path: &str) -> bool {
+    match path.strip_prefix(SEGMENTER) {
+        Some(_) => path != STREAM && path != LIST_MODELS,
+        None if path == MODEL_INFER => true,
+        None => is_of_frames(path) && matches!(*method, Method::POST | Method::PATCH),
+    }
+}
+
+/// Whether a call's message holds no frame, though its service takes frames.
+fn is_small(path: &str) -> bool {
+    let takes_frames = path == MODEL_INFER || path == MODEL_STREAM_INFER;
+    path == LIST_MODELS || path.starts_with(INFERENCE) && !takes_frames
+}
+
+/// Whether HTTP's `path` takes frames, or is about a session that does.
+fn is_of_frames(path: &str) -> bool {
+    path == SEGMENT || path == SESSIONS || path.starts_with(SESSION)
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The least role for what a path does; None: anybody may. What is not named here is read only, or not there.
 fn needed(path: &str) -> Option<Role> {
     match path {
         "/livez" | "/readyz" => None,
+        // What the page is made of is no secret, and how else could anybody log in?
+        "/" | "/login" | "/logout" => None,
+        _ if path.starts_with("/assets/") => None,
         LIST_MODELS | "/cellseg.v1.Admin/Status" => Some(Role::Observe),
-        _ if path.starts_with(SEGMENTER) => Some(Role::Infer),
+        _ if path.starts_with(SEGMENTER) || path.starts_with(SHARED_MEMORY) => Some(Role::Infer),
+        _ if path.starts_with(INFERENCE) => match &path[INFERENCE.len()..] {
+            // What supervisors ask, as they ask for health.
+            "ServerLive" | "ServerReady" => None,
+            "ServerMetadata" | "ModelReady" | "ModelMetadata" | "ModelConfig"
+            | "ModelStatistics" | "RepositoryIndex" => Some(Role::Observe),
+            _ => Some(Role::Infer),
+        },
+        _ if is_of_frames(path) => Some(Role::Infer),
         _ if path.starts_with("/cellseg.v1.Admin/") => Some(Role::Admin),
         _ if path.starts_with("/grpc.health.v1.Health/") => None,
         _ => Some(Role::Observe),
     }
+}
+
+/// `peer`, if its role is enough for `what`.
+fn allow(caller: &Caller, peer: Peer, needed: Role, what: &str) -> Result<Peer, Refusal> {
+    match needed <= peer.role() {
+        true => {
+            caller.admit();
+            Ok(peer)
+        }
+        false => Err(Refusal::Denied(format!(
+            "{what} needs the role {needed}; {peer} has the role {}",
+            peer.role()
+        ))),
+    }
+}
+
+fn take(rate: &Rate, caller: &Caller) -> Result<(), Refusal> {
+    let taken = rate.take(caller.origin.counted(), Instant::now());
+    taken.map_err(|wait| {
+        let why = format!("{} calls too often", caller.origin);
+        Refusal::TooMany(wait, why)
+    })
 }
 
 async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
@@ -207,7 +301,7 @@ async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
         Err(refusal) => return gate.refuse(&request, refusal),
     };
     // Held until the call is answered.
-    let _place = match gate.room(peer.as_ref(), request.uri().path()) {
+    let _place = match gate.room(peer.as_ref(), &request) {
         Ok(place) => place,
         Err(refusal) => return gate.refuse(&request, refusal),
     };
@@ -219,18 +313,23 @@ async fn check(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
         RELOAD => RELOAD_TIMEOUT,
         _ => UNARY_TIMEOUT,
     };
+    let is_grpc = is_grpc(&request);
     let answered = tokio::time::timeout(patience, async {
-        match request.uri().path() {
-            LIST_MODELS => match small(request).await {
+        match is_small(request.uri().path()) {
+            true => match small(request).await {
                 Ok(request) => next.run(request).await,
                 Err(status) => status.into_http(),
             },
-            _ => next.run(request).await,
+            false => next.run(request).await,
         }
     });
     answered.await.unwrap_or_else(|_| {
         let s = patience.as_secs();
-        Status::deadline_exceeded(format!("the call was not over within {s} s")).into_http()
+        let late = Status::deadline_exceeded(format!("the call was not over within {s} s"));
+        match is_grpc {
+            true => late.into_http(),
+            false => Problem::from(late).into_response(),
+        }
     })
 }
 
@@ -278,26 +377,19 @@ impl Refusal {
         }
     }
 
-    /// For a browser or a scraper.
-    fn page(self) -> Response {
+    /// For a client of HTTP.
+    pub(super) fn problem(self) -> Problem {
         match self {
-            Refusal::Unauthenticated(why) => (
-                StatusCode::UNAUTHORIZED,
-                [(WWW_AUTHENTICATE, "Bearer")],
-                format!("{why}\n"),
-            )
-                .into_response(),
-            Refusal::Denied(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
-            Refusal::Busy(full) => {
-                let why = format!("{}\n", busy(full));
-                (StatusCode::TOO_MANY_REQUESTS, why).into_response()
+            Refusal::Unauthenticated(why) => {
+                Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", why)
+                    .with_header(WWW_AUTHENTICATE, "Bearer")
             }
-            Refusal::TooMany(wait, why) => (
-                StatusCode::TOO_MANY_REQUESTS,
-                [(RETRY_AFTER, (wait.as_secs() + 1).to_string())],
-                format!("{why}\n"),
-            )
-                .into_response(),
+            Refusal::Denied(why) => Problem::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", why),
+            Refusal::Busy(full) => Status::resource_exhausted(busy(full)).into(),
+            Refusal::TooMany(wait, why) => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", why)
+                    .again_after(wait.as_secs() + 1)
+            }
         }
     }
 }
@@ -312,6 +404,31 @@ mod tests {
             ("/cellseg.v1.Segmenter/Stream", Some(Role::Infer)),
             ("/cellseg.v1.Segmenter/Segment", Some(Role::Infer)),
             ("/cellseg.v1.Segmenter/ListModels", Some(Role::Observe)),
+            ("/cellseg.v1.SharedMemory/Register", Some(Role::Infer)),
+            ("/cellseg.v1.SharedMemory/ListRegions", Some(Role::Infer)),
+            ("/inference.GRPCInferenceService/ServerLive", None),
+            ("/inference.GRPCInferenceService/ServerReady", None),
+            (
+                "/inference.GRPCInferenceService/ServerMetadata",
+                Some(Role::Observe),
+            ),
+            (
+                "/inference.GRPCInferenceService/ModelStatistics",
+                Some(Role::Observe),
+            ),
+            (
+                "/inference.GRPCInferenceService/ModelInfer",
+                Some(Role::Infer),
+            ),
+            (
+                "/inference.GRPCInferenceService/ModelStreamInfer",
+                Some(Role::Infer),
+            ),
+            (
+                "/inference.GRPCInferenceService/SystemSharedMemoryRegister",
+                Some(Role::Infer),
+            ),
+            ("/inference.GRPCInferenceService/Another", Some(Role::Infer)),
             ("/cellseg.v1.Admin/Reload", Some(Role::Admin)),
             ("/cellseg.v1.Admin/Status", Some(Role::Observe)),
             ("/cellseg.v1.Admin/Another", Some(Role::Admin)),
@@ -325,7 +442,18 @@ mod tests {
             ("/livez", None),
             ("/readyz", None),
             ("/livez/../metrics", Some(Role::Observe)),
-            ("/", Some(Role::Observe)),
+            ("/v1/segment", Some(Role::Infer)),
+            ("/v1/sessions", Some(Role::Infer)),
+            ("/v1/sessions/1/frames", Some(Role::Infer)),
+            ("/v1/models", Some(Role::Observe)),
+            ("/v1/status", Some(Role::Observe)),
+            ("/openapi.json", Some(Role::Observe)),
+            ("/", None),
+            ("/assets/page.js", None),
+            ("/login", None),
+            ("/v1/observe", Some(Role::Observe)),
+            ("/v1/observe/1/frame", Some(Role::Observe)),
+            ("//", Some(Role::Observe)),
         ] {
             assert_eq!(needed(path), role, "{path}");
         }

@@ -10,12 +10,16 @@ use tonic::{
 
 use super::{
     HTTP2_FRAME, KEEPALIVE_TIMEOUT, Peer, SMALL_MESSAGE, ServerError, Shared, admin::Operators,
-    convert, dialog::Dialog, reflection, stream::Replies,
+    dialog::Dialog, inference::Inference, reflection, shm::Controllers, stream::Replies,
 };
-use crate::proto::{
-    self as pb,
-    admin_server::AdminServer,
-    segmenter_server::{Segmenter, SegmenterServer},
+use crate::{
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer,
+    proto::{
+        self as pb,
+        admin_server::AdminServer,
+        segmenter_server::{Segmenter, SegmenterServer},
+        shared_memory_server::SharedMemoryServer,
+    },
 };
 
 /// All services, with the transport settings that camera frames need.
@@ -34,6 +38,15 @@ pub(super) fn router(
     let services = Routes::new(segmenter)
         .add_service(
             AdminServer::new(Operators::new(shared)).max_decoding_message_size(SMALL_MESSAGE),
+        )
+        .add_service(
+            SharedMemoryServer::new(Controllers::new(shared))
+                .max_decoding_message_size(SMALL_MESSAGE),
+        )
+        .add_service(
+            GrpcInferenceServiceServer::new(Inference::new(shared))
+                .max_decoding_message_size(shared.max_message())
+                .max_encoding_message_size(usize::MAX),
         )
         .add_service(health.max_decoding_message_size(SMALL_MESSAGE))
         .add_service(
@@ -84,9 +97,10 @@ impl Segmenter for Doors {
         let frame = frame.ok_or_else(|| Status::invalid_argument("a request without a frame"))?;
         let dialog = Dialog::open(Arc::clone(&self.0), peer, options.unwrap_or_default()).await?;
         let answer = dialog.frame(frame).await?;
-        dialog.close().await?;
+        // It has nothing in flight: how it ended, a draining daemon included, takes nothing from its answer.
+        let _ = dialog.close().await;
         let reply = pb::SegmentReply {
-            opened: Some(dialog.opened().clone()),
+            opened: Some(Arc::unwrap_or_clone(answer.opened)),
             frame: Some(answer.reply),
         };
         Ok(Response::new(reply))
@@ -96,11 +110,6 @@ impl Segmenter for Doors {
         &self,
         _: Request<pb::ListModelsRequest>,
     ) -> Result<Response<pb::ListModelsReply>, Status> {
-        let served = self.0.models.all();
-        let models = served
-            .iter()
-            .map(|served| convert::model(served.pool().model()))
-            .collect();
-        Ok(Response::new(pb::ListModelsReply { models }))
+        Ok(Response::new(self.0.models.listed()))
     }
 }

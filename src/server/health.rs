@@ -13,8 +13,8 @@ use tonic_health::{
 use super::{Models, Served};
 use crate::{backend::OnGpu, pool::Health};
 
-/// The contract's service.
-const SERVICE: &str = "cellseg.v1.Segmenter";
+/// The contract's service, and that of the Open Inference Protocol.
+const SERVICES: [&str; 2] = ["cellseg.v1.Segmenter", "inference.GRPCInferenceService"];
 
 /// Tells clients how the lanes are.
 pub(super) struct Reporter {
@@ -93,7 +93,7 @@ impl Reporter {
             };
             services.insert(format!("{}/gpu", served.name()), serves && on_gpu);
         }
-        for service in ["", SERVICE] {
+        for service in SERVICES.into_iter().chain([""]) {
             services.insert(service.to_owned(), all_serve);
         }
         let gone: Vec<String> = self

@@ -1,4 +1,4 @@
-//! The HTTP door: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever supervises the daemon.
+//! The HTTP door: REST for programs, `/metrics` for Prometheus, `/livez` and `/readyz` for whoever supervises the daemon.
 //!
 //! Through the same accepting code as gRPC. It stays open while the daemon drains, and says so.
 
@@ -6,47 +6,77 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::from_fn,
     response::IntoResponse,
     routing::get,
 };
 use tonic::{service::Routes, transport::server};
 
-use super::{KEEPALIVE_TIMEOUT, Shared, status::word};
-use crate::proto::State as Condition;
+use super::{KEEPALIVE_TIMEOUT, Shared, origin, page, problem::Problem, rest, status::word};
 
 /// What Prometheus is told that it gets.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-const INDEX: &str = "cellsegd: frames go to the gRPC port; see `cellsegd status`.\n\
-    /metrics  what it counts, for Prometheus\n\
-    /livez    200 while the process is well; 503: start it again\n\
-    /readyz   200 while frames are segmented; 503 and why not\n";
+/// What there is, for who is no browser.
+pub(super) const INDEX: &str = "cellsegd: frames go to the gRPC port, or here by POST; see `cellsegd status`.\n\
+    /              for a browser: the page, which shows the open sessions\n\
+    /v1/segment    one frame, and its cells\n\
+    /v1/sessions   frames that belong together: tracks, growth, live view\n\
+    /v1/models     what can be asked for\n\
+    /v1/status     what the daemon is doing\n\
+    /v1/observe    the same as events, and of a session the newest frame\n\
+    /openapi.json  all of this for programs\n\
+    /metrics       what it counts, for Prometheus\n\
+    /livez         200 while the process is well; 503: start it again\n\
+    /readyz        200 while frames are segmented; 503 and why not\n";
 
-/// Most streams of an HTTP/2 connection, and the seconds that a request may take.
+/// Most streams of an HTTP/2 connection, and what a client may send of one before it is read, bytes.
 const STREAMS: u32 = 16;
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The routes, as the transport serves them.
+/// The routes, as the transport serves them. The gate bounds how long a call may take.
 pub(super) fn router(shared: &Arc<Shared>) -> server::Router {
-    let routes = Router::new()
-        .route("/", get(INDEX))
+    let routes = match shared.has_page {
+        true => page::router(),
+        false => Router::new().route("/", get(INDEX)),
+    };
+    let routes = routes
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback((
-            StatusCode::NOT_FOUND,
-            "there are /metrics, /livez and /readyz\n",
-        ))
+        .merge(rest::router())
+        .fallback(nothing_there)
+        .method_not_allowed_fallback(not_so)
+        .layer(from_fn(origin::check))
         .with_state(Arc::clone(shared));
     server::Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAMS * STREAM_WINDOW)
         .http2_keepalive_interval(Some(shared.limits.keepalive()))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .timeout(TIMEOUT)
         .add_routes(Routes::from(shared.gate.guard(routes)))
+}
+
+async fn nothing_there(request: Request) -> Problem {
+    let detail = format!(
+        "{}: nothing is there; / lists what there is",
+        request.uri().path()
+    );
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", detail)
+}
+
+/// The router adds which methods there are.
+async fn not_so(request: Request) -> Problem {
+    let detail = format!(
+        "{} {}: not by this method; the header Allow says by which",
+        request.method(),
+        request.uri().path()
+    );
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail)
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
@@ -61,9 +91,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 /// The process is of no use any more only where a device is lost.
 async fn livez(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let models = shared.models.living();
-    let lost = models.iter().find_map(|served| served.pool().device_lost());
-    match lost {
+    match shared.device_lost() {
         None => (StatusCode::OK, "alive\n".to_owned()),
         Some(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -74,8 +102,7 @@ async fn livez(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let condition = shared.worst();
-    let ready = matches!(condition.state, Condition::Serving | Condition::Degraded);
-    let code = match ready {
+    let code = match condition.is_ready() {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -1,6 +1,11 @@
 //! Where clients come in: TCP, with TLS or without, and unix sockets; bound here, or handed over by systemd.
 
-use std::{future::Future, io, path::PathBuf, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -31,6 +36,17 @@ pub fn bind(addresses: &[Listen]) -> io::Result<Vec<Listener>> {
     addresses.iter().map(Listener::bind).collect()
 }
 
+/// Binds a unix socket.
+pub(super) fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    // A socket left by a daemon that died is nobody's; one that answers is somebody's.
+    if std::os::unix::net::UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path)?;
+    }
+    std::os::unix::net::UnixListener::bind(path)
+}
+
 impl Listener {
     /// A socket that somebody else has bound, as systemd does.
     pub fn adopt_tcp(listener: std::net::TcpListener) -> Self {
@@ -57,13 +73,7 @@ impl Listener {
                 .map(Listener::Tls)
                 .map_err(context),
             Listen::Unix(path) => {
-                // A socket left by a daemon that died is nobody's; one that answers is somebody's.
-                if std::os::unix::net::UnixStream::connect(path)
-                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-                {
-                    std::fs::remove_file(path).map_err(context)?;
-                }
-                let listener = std::os::unix::net::UnixListener::bind(path).map_err(context)?;
+                let listener = bind_unix(path).map_err(context)?;
                 Ok(Listener::Unix(listener, Some(path.clone())))
             }
         }

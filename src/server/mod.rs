@@ -13,15 +13,24 @@ mod gate;
 mod grpc;
 mod health;
 mod http;
+mod inference;
+mod json;
 mod listen;
+mod logins;
 mod machine;
 mod models;
+mod observe;
+mod origin;
+mod page;
 mod peer;
 mod places;
+mod problem;
 mod rate;
 mod reload;
+mod rest;
 mod security;
 mod seldom;
+mod shm;
 mod status;
 mod stream;
 mod tls;
@@ -36,7 +45,7 @@ use std::{
 
 use tokio::{
     sync::{Mutex, Semaphore, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::MissedTickBehavior,
 };
 use tokio_stream::Stream;
@@ -44,23 +53,28 @@ use tracing::{info, warn};
 
 use account::Accounts;
 pub use control::Control;
+pub use convert::Asked;
 pub use listen::{Listener, bind};
 use machine::Machine;
 pub use models::{Models, Served};
+pub(crate) use observe::SHOWN_BYTES;
 pub use peer::Peer;
 pub use reload::{Found, Loader, Outlook, Reload, ReloadOutcome, Reloaded};
+pub use rest::description as openapi;
 pub use security::Security;
+pub use shm::MemorySocket;
 
 use caller::Origin;
 use gate::Gate;
 use places::Places;
 use seldom::Seldom;
+use shm::Regions;
 
 use crate::{
     config::{LimitSettings, Settings, SettingsError},
     pool::LanePool,
     proto,
-    telemetry::{Metrics, Traces},
+    telemetry::{Bound, Metrics, Traces},
 };
 
 /// What a peer may send in one HTTP/2 frame: 1 MiB halves the round trip of an 8 MiB camera frame against the default 16 KiB.
@@ -85,11 +99,14 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub struct Server {
     shared: Arc<Shared>,
     http: Vec<Listener>,
+    memory: Option<MemorySocket>,
 }
 
 /// What every session shares.
 struct Shared {
     limits: LimitSettings,
+    /// Whether HTTP shows the page.
+    has_page: bool,
     /// How long what is in flight gets to be answered.
     grace: Duration,
     models: Models,
@@ -109,7 +126,13 @@ struct Shared {
     /// What strangers make the log say.
     refused_connections: Seldom,
     failed_handshakes: Seldom,
+    /// What the Open Inference Protocol's requests share.
+    inference: inference::State,
+    /// Shared memory that frames may lie in.
+    regions: Regions,
     budget: Budget,
+    /// Those that were opened by HTTP.
+    rest: rest::Sessions,
     /// Why the daemon stops, once it does.
     draining: watch::Sender<Option<Draining>>,
 }
@@ -172,6 +195,7 @@ impl Server {
         let traces = otlp.map_or_else(Traces::default, Traces::to);
         let security = Security::without_files(&settings.auth);
         let shared = Shared {
+            has_page: settings.page,
             grace: Duration::from_secs(settings.grace_s),
             models: Models::new(pools),
             loader: OnceLock::new(),
@@ -185,14 +209,18 @@ impl Server {
             gate: Arc::new(Gate::new(security, &limits, Arc::clone(&metrics))),
             refused_connections: Seldom::default(),
             failed_handshakes: Seldom::default(),
+            inference: inference::State::default(),
+            regions: Regions::new(&settings.shared_memory),
             metrics,
             budget: Budget::new(limits.frames_in_flight_bytes),
+            rest: rest::Sessions::new(limits.session_idle()),
             draining: watch::Sender::new(None),
             limits,
         };
         Server {
             shared: Arc::new(shared),
             http: Vec::new(),
+            memory: None,
         }
     }
 
@@ -213,6 +241,14 @@ impl Server {
     pub fn with_http(self, listeners: Vec<Listener>) -> Self {
         Server {
             http: listeners,
+            ..self
+        }
+    }
+
+    /// The same, and clients pass memory over `socket`.
+    pub fn with_memory(self, socket: Option<MemorySocket>) -> Self {
+        Server {
+            memory: socket,
             ..self
         }
     }
@@ -240,7 +276,11 @@ impl Server {
         listeners: Vec<Listener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<Ended, ServerError> {
-        let Server { shared, http } = self;
+        let Server {
+            shared,
+            http,
+            memory,
+        } = self;
         let grace = shared.grace;
         let (mut health, health_service) = health::Reporter::new(&shared.models).await;
         // Who supervises the daemon is answered while it drains.
@@ -264,14 +304,16 @@ impl Server {
             };
             doors.spawn(listener.serve(Arc::clone(&shared), router, stop)?);
         }
+        let mut memory_door = JoinSet::new();
+        if let Some(socket) = memory {
+            memory_door.spawn(shm::serve(socket, Arc::clone(&shared), closing.subscribe()));
+        }
         let ended = tokio::select! {
             () = shutdown => Ended::Drained,
             () = health.watch(&shared.models) => Ended::DeviceLost,
             () = shared.attend() => unreachable!("it never ends"),
-            Some(door) = doors.join_next() => match door {
-                Ok(result) => return result.map(|()| Ended::Drained).map_err(Into::into),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            },
+            Some(door) = memory_door.join_next() => return over(door),
+            Some(door) = doors.join_next() => return over(door),
         };
         info!("draining");
         health.stop_serving().await;
@@ -298,6 +340,7 @@ impl Server {
         let _ =
             tokio::time::timeout(FLUSH, async { while doors.join_next().await.is_some() {} }).await;
         doors.shutdown().await;
+        while memory_door.join_next().await.is_some() {}
         let accounts = Arc::clone(&shared.accounts);
         // It cannot panic, and it ends by itself.
         let _ = tokio::task::spawn_blocking(move || accounts.end_traces()).await;
@@ -305,6 +348,16 @@ impl Server {
             (Ended::Drained, false) => Ended::GraceOver,
             (ended, _) => ended,
         })
+    }
+}
+
+/// A door ended while the daemon serves.
+fn over<E: Into<ServerError>>(
+    door: Result<Result<(), E>, JoinError>,
+) -> Result<Ended, ServerError> {
+    match door {
+        Ok(result) => result.map(|()| Ended::Drained).map_err(Into::into),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
@@ -321,7 +374,16 @@ impl Shared {
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             times.tick().await;
-            self.accounts.attend(Instant::now());
+            let now = Instant::now();
+            self.accounts.attend(now);
+            self.regions
+                .attend(now, |origin| self.connections.has(&origin));
+            let idle = self.limits.session_idle();
+            let of_sequences = self.inference.close_idle(now, idle);
+            for session in self.rest.sweep(now).into_iter().chain(of_sequences) {
+                self.metrics.refuse(Bound::SessionIdle);
+                info!(%session, "session given up: nobody has asked for it in a while");
+            }
         }
     }
 
@@ -348,9 +410,10 @@ impl Budget {
     }
 }
 
-/// The contract's file descriptors and those of the health service, for reflection.
+/// The file descriptors of the contract, the Open Inference Protocol and the health service, for reflection.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(crate::inference::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }

@@ -11,7 +11,8 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::pool::LanePool;
+use super::convert;
+use crate::{pool::LanePool, proto as pb};
 
 /// The models that are served now, by name; the first is the default. Exchanged as a whole: who took one keeps it.
 pub struct Models {
@@ -75,6 +76,29 @@ impl Models {
             false => all.iter().find(|served| served.name() == name),
         };
         found.map(Arc::clone)
+    }
+
+    /// Those that are served now, as the contract tells them.
+    pub(super) fn listed(&self) -> pb::ListModelsReply {
+        let all = self.all();
+        let models = all
+            .iter()
+            .map(|served| convert::model(served.pool().model()));
+        pb::ListModelsReply {
+            models: models.collect(),
+        }
+    }
+
+    /// The newest of those that live and were told so: sessions keep older ones, and are moved to newer ones.
+    pub(super) fn told_as(&self, opened: &pb::SessionOpened) -> Option<Arc<Served>> {
+        self.living().into_iter().rev().find(|served| {
+            let pool = served.pool();
+            let mut told = pb::SessionOpened::default();
+            convert::reopened(&mut told, pool.model(), pool.description());
+            told.model == opened.model
+                && told.backend == opened.backend
+                && told.device == opened.device
+        })
     }
 
     /// What took the place of `served`.

@@ -64,6 +64,13 @@ impl<K: Clone + Eq + Hash> Places<K> {
     }
 }
 
+impl<K: Eq + Hash> Places<K> {
+    /// Whether somebody holds a place.
+    pub(super) fn has(&self, whose: &K) -> bool {
+        self.lock().by.contains_key(whose)
+    }
+}
+
 impl<K> Places<K> {
     fn lock(&self) -> MutexGuard<'_, Held<K>> {
         // Two counts, changed together.

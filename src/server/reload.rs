@@ -176,6 +176,7 @@ async fn run(shared: &Arc<Shared>, loader: Arc<dyn Loader>) -> Reload {
             "certificates, tokens and roles stay as they were: {why}"
         ));
     }
+    shared.regions.allow(&settings.shared_memory.keys);
     if let Err(why) = set_filter(&settings.log.filter) {
         wrong.push(format!("log.filter stays as it was: {why}"));
     }

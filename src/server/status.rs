@@ -15,7 +15,20 @@ pub(super) struct Condition {
     pub(super) why: String,
 }
 
+impl Condition {
+    /// Whether frames are segmented, be it with fewer lanes or slower ones.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Serving | State::Degraded)
+    }
+}
+
 impl Shared {
+    /// Why a device is lost, where one is; under an older model that sessions keep, too.
+    pub(super) fn device_lost(&self) -> Option<String> {
+        let models = self.models.living();
+        models.iter().find_map(|served| served.pool().device_lost())
+    }
+
     /// How `served` is.
     pub(super) fn condition(&self, served: &Served) -> Condition {
         let of = |state, why: &str| Condition {

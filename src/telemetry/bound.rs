@@ -17,6 +17,8 @@ pub enum Bound {
     Sessions,
     /// `auth.infer.sessions`, `auth.admin.sessions`.
     SessionsPerPeer,
+    /// `limits.session_idle_s`: a session of HTTP, or a sequence, that nobody asked for was closed.
+    SessionIdle,
     /// `limits.max_frame_bytes` and a little more, of a message as a whole.
     MessageBytes,
     /// `limits.frames_in_flight_bytes`: a frame waits.
@@ -31,7 +33,7 @@ pub enum Bound {
 
 impl Bound {
     /// Every one of them.
-    pub const ALL: [Bound; 12] = [
+    pub const ALL: [Bound; 13] = [
         Bound::Connections,
         Bound::ConnectionsPerPeer,
         Bound::TlsHandshake,
@@ -39,6 +41,7 @@ impl Bound {
         Bound::Requests,
         Bound::Sessions,
         Bound::SessionsPerPeer,
+        Bound::SessionIdle,
         Bound::MessageBytes,
         Bound::FramesInFlightBytes,
         Bound::UnreadAnswersBytes,
@@ -56,6 +59,7 @@ impl Bound {
             Bound::Requests => "requests_per_s",
             Bound::Sessions => "sessions",
             Bound::SessionsPerPeer => "sessions_per_peer",
+            Bound::SessionIdle => "session_idle",
             Bound::MessageBytes => "message_bytes",
             Bound::FramesInFlightBytes => "frames_in_flight_bytes",
             Bound::UnreadAnswersBytes => "unread_answers_bytes",

@@ -37,6 +37,8 @@ pub struct Metrics {
     refused: Family<Labels<1>, Counter>,
     /// Series that fell silent.
     pub series_silent: Counter,
+    /// Frames that were made small to be looked at.
+    pub frames_shown: Counter,
     /// Levels as they were when somebody last looked.
     levels: LevelsNow,
 }
@@ -51,6 +53,7 @@ impl Default for Metrics {
             reloads: Family::default(),
             refused: Family::default(),
             series_silent: Counter::default(),
+            frames_shown: Counter::default(),
             levels: LevelsNow::default(),
             registry: Registry::default(),
         };
@@ -95,6 +98,7 @@ impl Metrics {
             "reloads", "What reloads did to models", self.reloads;
             "refused", "What clients were refused, or wait for, by the bound that it ran into", self.refused;
             "series_silent", "Series of frames that fell silent for 2.5 times their own interval", self.series_silent;
+            "frames_shown", "Frames that were made small for pages that look at a session", self.frames_shown;
             "sessions", "Sessions open", levels.sessions;
             "sessions_limit", "Most sessions that may be open", levels.sessions_limit;
             "frames_waiting", "Frames that wait for a lane", levels.frames_waiting;

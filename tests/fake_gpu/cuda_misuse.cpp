@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <unistd.h>
 
 extern "C" {
 int cuInit(unsigned);
@@ -11,6 +12,8 @@ int cuDevicePrimaryCtxRetain(void**, int);
 int cuCtxSetCurrent(void*);
 int cuMemAlloc_v2(std::uint64_t*, std::size_t);
 int cuMemFree_v2(std::uint64_t);
+int cuMemHostRegister_v2(void*, std::size_t, unsigned);
+int cuMemHostUnregister(void*);
 int cuMemcpyHtoDAsync_v2(std::uint64_t, const void*, std::size_t, void*);
 int cuStreamCreateWithPriority(void**, unsigned, int);
 int cuStreamDestroy_v2(void*);
@@ -47,6 +50,14 @@ int main(int n, char** arguments) {
     } else if (what == "copy into freed memory") {
         cuMemFree_v2(buffer);
         cuMemcpyHtoDAsync_v2(buffer, bytes, 1, stream);
+    } else if (what == "registered copy past the end") {
+        cuMemHostRegister_v2(bytes, 500, 1);
+        cuMemcpyHtoDAsync_v2(buffer, bytes, 501, stream);
+    } else if (what == "unregistered while it is copied") {
+        cuMemHostRegister_v2(bytes, 1000, 1);
+        cuLaunchHostFunc(stream, [](void*) { usleep(500000); }, nullptr);
+        cuMemcpyHtoDAsync_v2(buffer, bytes, 1000, stream);
+        cuMemHostUnregister(bytes);
     } else if (what == "free twice") {
         cuMemFree_v2(buffer);
         cuMemFree_v2(buffer);

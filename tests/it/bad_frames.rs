@@ -82,7 +82,7 @@ fn truncated_png() -> Vec<u8> {
 }
 
 fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
-    use Code::{InvalidFrame, TooLarge, Unsupported};
+    use Code::{InvalidFrame, TooLarge};
     let format = |format: i32| {
         raw(
             0,
@@ -248,8 +248,8 @@ fn cases() -> Vec<(pb::Frame, Code, &'static str)> {
                 pixels: Some(Pixels::Shared(Default::default())),
                 ..Default::default()
             },
-            Unsupported,
-            "shared memory are not implemented",
+            InvalidFrame,
+            "shared without a layout",
         ),
         (
             pb::Frame {

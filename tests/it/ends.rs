@@ -2,13 +2,16 @@
 
 use cellsegd::{
     config::{LimitSettings, Settings},
-    proto::{self as pb, normalization::Policy, stream_reply::Reply, stream_request::Request},
+    proto::{
+        self as pb, normalization::Policy, segmenter_client::SegmenterClient, stream_reply::Reply,
+        stream_request::Request,
+    },
 };
 use tonic::Code;
 
 use crate::{
     client::{Session, frame, outcome},
-    daemon::{Daemon, Gate, let_it_be_read},
+    daemon::{Daemon, Gate, PATIENCE, let_it_be_read},
 };
 
 type Options = pb::SessionOptions;
@@ -382,5 +385,28 @@ async fn draining_answers_what_is_in_flight() {
     let (code, text) = session.error().await;
     assert_eq!(code, Code::Unavailable);
     assert!(text.contains("draining"), "{text}");
+    assert_eq!(daemon.ended().await, cellsegd::server::Ended::Drained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_answers_a_frame_without_a_stream() {
+    let (gate, backend) = Gate::new();
+    let mut daemon = Daemon::start(Settings::default(), backend, 1);
+    let address = daemon.address.clone();
+    let asked = tokio::spawn(async move {
+        let mut client = SegmenterClient::connect(address).await.unwrap();
+        let request = pb::SegmentRequest {
+            options: None,
+            frame: Some(frame(1)),
+        };
+        client.segment(request).await
+    });
+    let running = gate.started().await;
+    daemon.stop();
+    let_it_be_read().await;
+    running.answer(3);
+    let reply = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    let reply = reply.unwrap().unwrap().into_inner();
+    assert_eq!(outcome(&reply.frame.unwrap()), "3 cells");
     assert_eq!(daemon.ended().await, cellsegd::server::Ended::Drained);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Names that are no row: protobuf types may be named where the wire is, nowhere else.
-const PROTO: &str = "proto";
+const PROTO: [&str; 2] = ["proto", "inference"];
 
 #[test]
 fn every_import_goes_to_its_own_row_or_a_row_above() {
@@ -86,9 +86,9 @@ fn faults_of(rows: &BTreeMap<String, u32>, module: &str, file: &Path, source: &s
         Some(&row) => Some(format!(
             "{file_name}: row {own} uses crate::{used} of row {row}"
         )),
-        None if used == PROTO && may_name_proto(file) => None,
-        None if used == PROTO => Some(format!(
-            "{file_name}: names crate::proto; only server/ and cli/client* speak protobuf"
+        None if PROTO.contains(&used.as_str()) && may_name_proto(file) => None,
+        None if PROTO.contains(&used.as_str()) => Some(format!(
+            "{file_name}: names crate::{used}; only server/ and cli/client* speak protobuf"
         )),
         None => Some(format!(
             "{file_name}: crate::{used} is in no row of src/lib.rs"

@@ -11,6 +11,7 @@ use std::{
 use cellsegd::{
     backend::{LaneError, fake, fake::FakeBackend},
     config::{AuthSettings, Grant, PriorityCap, ReloadMode, RoleLimits, Settings},
+    inference::{ModelInferRequest, ModelStatisticsRequest},
     pool::LanePool,
     proto::{self as pb, stream_reply::Reply, stream_request::Request},
     server::{Ended, Found, Loader, Outlook, Reload, ReloadOutcome},
@@ -18,7 +19,8 @@ use cellsegd::{
 
 use crate::{
     client::{Session, frame, outcome},
-    daemon::{Daemon, let_it_be_read},
+    daemon::{Daemon, PATIENCE, let_it_be_read},
+    inference, rest,
 };
 
 /// What the test puts on the disk: a name, and what becomes of it when it is looked at.
@@ -326,6 +328,88 @@ async fn a_session_keeps_its_model_unless_it_follows() {
         assert_eq!(cells_of(&mut follows, 7).await, wanted);
         assert_eq!(cells_of(&mut keeps, 7).await, ("1 cells".to_owned(), 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_exports_name_the_model_that_found_the_cells() {
+    let disk = Disk::with(&[("cells", Good("1", 1, 2))]);
+    let daemon = start(&disk);
+    let keeps = rest::open(&daemon, "{}").await;
+    let follows = rest::open(&daemon, r#"{"followReload": true}"#).await;
+    disk.put(&[("cells", Good("2", 2, 2))]);
+    assert!(daemon.control.reload().await.is_good());
+    for (session, version) in [(keeps, "1"), (follows, "2")] {
+        let exported = rest::frame(&daemon, &session, "as=geojson").await;
+        let exported: serde_json::Value = serde_json::from_slice(&exported.body).unwrap();
+        assert_eq!(n_cells(&exported).to_string(), version);
+        let told = exported.to_string();
+        let named = format!(r#""version":"{version}""#);
+        assert!(told.contains(&named), "{named}: {told}");
+    }
+}
+
+fn n_cells(exported: &serde_json::Value) -> usize {
+    exported["features"].as_array().unwrap().len()
+}
+
+/// The same request of the model called so; of this version, if there is one.
+fn of_cells(request: ModelInferRequest, version: &str) -> ModelInferRequest {
+    ModelInferRequest {
+        model_name: "cells".to_owned(),
+        model_version: version.to_owned(),
+        ..request
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inference_names_the_version_that_answered() {
+    let disk = Disk::with(&[("cells", Good("1", 1, 2))]);
+    let daemon = start(&disk);
+    let client = inference::connect(&daemon).await;
+    let infer = async |request, version: &str| {
+        let answer = inference::infer(&client, of_cells(request, version)).await;
+        answer.map(|answer| answer.model_version)
+    };
+    let versioned = |version: &str| Ok(version.to_owned());
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let mut streaming = client.clone();
+    let mut answers = streaming.model_stream_infer(requests).await;
+    let answers = answers.as_mut().unwrap().get_mut();
+    let mut stream = async || {
+        let request = of_cells(inference::request(), "");
+        sender.send(request).await.unwrap();
+        let answer = tokio::time::timeout(PATIENCE, answers.message()).await;
+        let answer = answer.unwrap().unwrap().unwrap();
+        answer.infer_response.unwrap().model_version
+    };
+    let (start, goes_on) = (
+        inference::in_sequence(true, false),
+        inference::in_sequence(false, false),
+    );
+    assert_eq!(infer(start.clone(), "1").await, versioned("1"));
+    assert_eq!(stream().await, "1");
+    disk.put(&[("cells", Good("2", 2, 2))]);
+    assert!(daemon.control.reload().await.is_good());
+    // The sequence keeps its model; who asks for none of its own gets the one that is served.
+    assert_eq!(infer(goes_on.clone(), "1").await, versioned("1"));
+    assert_eq!(infer(goes_on.clone(), "").await, versioned("1"));
+    let (code, _) = infer(goes_on.clone(), "2").await.unwrap_err();
+    assert_eq!(code, tonic::Code::NotFound);
+    assert_eq!(infer(inference::request(), "2").await, versioned("2"));
+    assert_eq!(stream().await, "2");
+    // One more of the old, which must take nothing from the new one's counts.
+    assert_eq!(infer(goes_on.clone(), "1").await, versioned("1"));
+    let told = ModelStatisticsRequest::default();
+    let told = client.clone().model_statistics(told).await.unwrap();
+    let told = &told.get_ref().model_stats[0];
+    assert_eq!((told.version.as_str(), told.inference_count), ("2", 2));
+    // Moved with everybody else.
+    assert_eq!(infer(start, "").await, versioned("2"));
+    disk.replaces();
+    disk.put(&[("cells", Good("3", 3, 2))]);
+    assert!(daemon.control.reload().await.is_good());
+    assert_eq!(infer(goes_on, "").await, versioned("3"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

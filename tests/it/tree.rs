@@ -24,7 +24,7 @@ fn tracked_files_stay_under_20_mib() {
         let ok = listed.status.success() && !listed.stdout.is_empty();
         ok.then_some(listed).ok_or(())
     }) else {
-        return skipped("not a git checkout");
+        return crate::daemon::skipped("not a git checkout");
     };
     let total: u64 = listed
         .stdout
@@ -190,15 +190,4 @@ fn stream(streaming: bool) -> &'static str {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Says why a test cannot run here, and fails where it was meant to.
-#[expect(
-    clippy::print_stderr,
-    reason = "a skip that nobody reads about is a test that does not exist"
-)]
-fn skipped(why: &str) {
-    let required = env::var("CELLSEGD_REQUIRE_ALL").is_ok_and(|value| value == "1");
-    assert!(!required, "CELLSEGD_REQUIRE_ALL=1, but: {why}");
-    eprintln!("skipped: {why}");
 }

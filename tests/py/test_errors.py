@@ -175,7 +175,7 @@ BAD_FRAMES = {
     "zlib and more": (raw(IMAGE, compression=ZLIB, data=zlib.compress(IMAGE.tobytes()) + b"more"), {INVALID}, ["4 bytes after its end"]),
     "zlib of 65536x65536": (raw(IMAGE, width=65536, height=65536, compression=ZLIB), {TOO_LARGE}, ["at most 8192"]),
     "12 bits of Mono8": (raw(IMAGE, significant_bits=12), {INVALID}, ["significant_bits 12", "Mono8 has 8"]),
-    "shared slot": (pb.Frame(id=1, shared=SHARED), {UNSUPPORTED}, ["shared"]),
+    "shared slot": (pb.Frame(id=1, shared=SHARED), {INVALID}, ["no region", "camera"]),
     "measure_on": (raw(IMAGE, frame={"measure_on": 7}), {INVALID}, ["measure_on 7", "no such frame"]),
     "no pixels": (pb.Frame(id=1), {INVALID}, ["pixels"]),
     "truncated PNG": (encoded(GOOD_PNG[: len(GOOD_PNG) // 2]), {INVALID}, ["png"]),

@@ -4,6 +4,7 @@
 //! no frame, so a client that sends another shape each time costs nothing. For a frame: parameters and pixels into page-locked
 //! memory, one copy, one launch of the graph, one wait; the answer lies in mapped host memory then.
 
+mod seat;
 mod sequence;
 
 use std::{
@@ -15,7 +16,10 @@ use std::{
 use bytes::Bytes;
 use tracing::warn;
 
-use self::sequence::{Marks, Sequence};
+use self::{
+    seat::Seat,
+    sequence::{Marks, Sequence},
+};
 use super::{
     driver::{self, DeviceBuffer, Event, Graph, HostBuffer, Stream},
     kernels::{self, Addresses, Answer, LaneArgs},
@@ -51,18 +55,6 @@ pub(super) struct CudaLane {
     n_frames: u64,
     /// Buffers that its thread had made when it was open.
     allocations: u64,
-}
-
-/// A frame's place in the engine's batch.
-struct Seat {
-    upload: HostBuffer,
-    /// What the upload is copied to.
-    frame: DeviceBuffer,
-    answer: HostBuffer,
-    /// Of the frame that sits there: its answer carries it.
-    sequence: u64,
-    /// Of `upload` that go up.
-    n_bytes: usize,
 }
 
 impl CudaLane {
@@ -131,6 +123,7 @@ impl CudaLane {
                 frame: DeviceBuffer::zeroed(context, sizes.upload, &stream)?,
                 sequence: 0,
                 n_bytes: 0,
+                direct: None,
             };
             // A tensor's frames lie one after the other.
             let of = |tensor: u64, n_bytes: usize| {
@@ -215,11 +208,9 @@ impl CudaLane {
         let blank = blank();
         for (place, seat) in self.seats.iter_mut().enumerate() {
             self.n_frames += 1;
-            seat.sequence = self.n_frames;
             let frame = frames.get(place).unwrap_or(&blank);
             // SAFETY: no copy is under way: the frames before were waited for, or the lane is not used any more.
-            let upload = unsafe { seat.upload.bytes_mut() };
-            seat.n_bytes = kernels::fill(upload, sizes, seat.sequence, frame, params, model)
+            unsafe { seat.fill(self.n_frames, frame, params, sizes, model) }
                 .map_err(LaneError::Frame)?;
         }
         Ok(())
@@ -231,8 +222,8 @@ impl CudaLane {
         let stream = &sequence.stream;
         sequence.marks.start.record(stream)?;
         for seat in &self.seats {
-            // SAFETY: the lane touches neither buffer before `wait` has succeeded, and `drop` waits for the stream.
-            unsafe { stream.copy_up(&seat.upload, &seat.frame, seat.n_bytes) }?;
+            // SAFETY: the lane touches no seat before `wait` has succeeded, and `drop` waits for the stream.
+            unsafe { seat.copy_up(stream) }?;
         }
         sequence.marks.copied.record(stream)?;
         match &self.graph {
@@ -305,6 +296,7 @@ impl CudaLane {
         self.start()?;
         self.wait()?;
         ticket.beat();
+        self.seats.iter_mut().for_each(|seat| seat.direct = None);
 
         let times = self.sequence.marks.times(filled)?;
         let read = frames.iter().zip(&self.seats).enumerate();

@@ -17,14 +17,16 @@ mod share;
 pub(crate) mod trt;
 pub(crate) mod workbench;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{any::Any, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
 
 pub use exit::exit_now;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{
     device::{Device, Gpus, NoGpu},
-    driver::CudaError,
+    driver::{CudaError, Registered},
     kernels::Sizes,
     lane::CudaLane,
     loaded::{Kernels, Loaded, Parts},
@@ -250,6 +252,16 @@ impl Backend for CudaBackend {
 
     fn description(&self) -> &Description {
         &self.description
+    }
+
+    fn pin(&self, memory: &Bytes, is_writable: bool) -> Option<Box<dyn Any + Send + Sync>> {
+        match Registered::new(&self.loaded.context, memory, is_writable) {
+            Ok(registered) => Some(Box::new(registered)),
+            Err(error) => {
+                warn!(%error, "shared memory is not registered with CUDA: frames in it are copied once more");
+                None
+            }
+        }
     }
 }
 

@@ -53,6 +53,9 @@ pub(in crate::cli) struct AnalysisChoices {
     /// An image without light, for --flat
     #[arg(long, value_name = "FILE", requires = "flat")]
     pub(in crate::cli) dark: Option<PathBuf>,
+    /// What a file of options asks for: flags are added to it, and win.
+    #[arg(skip)]
+    pub(in crate::cli) of_file: Analysis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,27 +77,35 @@ impl AnalysisChoices {
     pub(in crate::cli) fn settle(&self, other_channels: bool) -> Analysis {
         let asked =
             |what: Measure| self.measure.contains(&what) || self.measure.contains(&Measure::All);
-        let default = Tracking::default();
-        let growth = GrowthOptions::default();
+        let of_file = &self.of_file;
+        let is_tracked = self.track || of_file.tracking.is_some();
+        let tracking = of_file.tracking.unwrap_or_default();
+        let is_grown = self.growth || of_file.growth.is_some();
+        let growth = of_file.growth.unwrap_or_default();
+        let region = self.region.as_ref().map(|region| Arc::clone(&region.0));
+        let measurements = of_file.measurements;
+        let neighbour_radius = self.neighbour_radius.or(measurements.neighbour_radius);
+        let background = asked(Measure::Background) || measurements.background;
+        let intensity = asked(Measure::Intensity) || measurements.intensity;
         Analysis {
-            region: self.region.as_ref().map(|region| Arc::clone(&region.0)),
+            region: region.or_else(|| of_file.region.clone()),
             measurements: Measurements {
-                shape: asked(Measure::Shape),
-                hull: asked(Measure::Hull),
-                intensity: asked(Measure::Intensity)
-                    || asked(Measure::Background)
-                    || other_channels,
-                background: asked(Measure::Background),
-                neighbours: asked(Measure::Neighbours) || self.neighbour_radius.is_some(),
-                neighbour_radius: self.neighbour_radius,
+                shape: asked(Measure::Shape) || measurements.shape,
+                hull: asked(Measure::Hull) || measurements.hull,
+                intensity: intensity || background || other_channels,
+                background,
+                neighbours: asked(Measure::Neighbours)
+                    || measurements.neighbours
+                    || self.neighbour_radius.is_some(),
+                neighbour_radius,
             },
-            tracking: self.track.then_some(Tracking {
-                max_gap: self.max_gap.unwrap_or(default.max_gap),
-                max_distance: self.max_distance,
-                divisions: !self.no_divisions,
-                z_plane: self.z_plane.unwrap_or(default.z_plane),
+            tracking: is_tracked.then_some(Tracking {
+                max_gap: self.max_gap.unwrap_or(tracking.max_gap),
+                max_distance: self.max_distance.or(tracking.max_distance),
+                divisions: tracking.divisions && !self.no_divisions,
+                z_plane: self.z_plane.unwrap_or(tracking.z_plane),
             }),
-            growth: self.growth.then_some(GrowthOptions {
+            growth: is_grown.then_some(GrowthOptions {
                 window_hours: self.growth_window.unwrap_or(growth.window_hours),
                 min_points: self.growth_points.unwrap_or(growth.min_points),
             }),

@@ -1,9 +1,11 @@
 //! What a person chooses about the segmentation, by flags; the same for a lane in this process and for a server.
 
 mod analysis;
+mod of_file;
 mod words;
 
 pub(super) use analysis::AnalysisChoices;
+pub(super) use of_file::{OfFile, SessionChoices};
 pub(super) use words::{Area, NormalizationChoice, tiling_mode};
 
 use std::{
@@ -64,6 +66,9 @@ pub(super) struct Choices {
     /// The JSON holds the masks as decoded: they may overlap and be in pieces
     #[arg(long)]
     pub(super) raw_masks: bool,
+    /// What only a file of options says.
+    #[arg(skip)]
+    pub(super) of_file: OfFile,
     /// Thresholds and normalisation of an earlier run, in place of the model's and of the flags.
     #[arg(skip)]
     pub(super) as_recorded: Option<Box<(Thresholds, Normalization)>>,
@@ -108,23 +113,39 @@ impl Choices {
     }
 
     fn thresholds(&self, of_model: Thresholds) -> Thresholds {
-        let area_um2 = |area: Option<Area>, default: Option<f32>| match area {
+        let max_area_um2 = match self.max_area {
             Some(Area::Um2(um2)) => Some(um2),
-            _ => default,
+            _ => of_model.max_area_um2,
         };
+        let (min_area_px, min_area_um2) = self.min_areas();
+        let of_file = &self.of_file;
+        let class_agnostic = of_file.class_agnostic.unwrap_or(of_model.class_agnostic);
         Thresholds {
             confidence: self.confidence.unwrap_or(of_model.confidence),
             iou: self.iou.unwrap_or(of_model.iou),
-            class_agnostic: self.class_agnostic || of_model.class_agnostic,
+            class_agnostic: self.class_agnostic || class_agnostic,
             max_cells: self.max_cells.unwrap_or(of_model.max_cells),
-            min_area_px: match self.min_area {
-                Some(Area::Px(px)) => px,
-                _ => of_model.min_area_px,
+            min_area_px: min_area_px.unwrap_or(of_model.min_area_px),
+            min_area_um2: min_area_um2.or(of_model.min_area_um2),
+            max_area_um2,
+            classes: match of_file.classes.is_empty() {
+                true => of_model.classes,
+                false => of_file.classes.clone(),
             },
-            min_area_um2: area_um2(self.min_area, of_model.min_area_um2),
-            max_area_um2: area_um2(self.max_area, of_model.max_area_um2),
+            class_confidence: match of_file.class_confidence.is_empty() {
+                true => of_model.class_confidence,
+                false => of_file.class_confidence.clone(),
+            },
             border: self.border.unwrap_or(of_model.border),
-            ..of_model
+        }
+    }
+
+    /// Below which cells are hidden: pixels, square micrometres. A file may say both, the flag stands for both.
+    pub(super) fn min_areas(&self) -> (Option<u32>, Option<f32>) {
+        match self.min_area {
+            Some(Area::Px(px)) => (Some(px), None),
+            Some(Area::Um2(um2)) => (None, Some(um2)),
+            None => (self.of_file.min_area_px, self.of_file.min_area_um2),
         }
     }
 
@@ -136,9 +157,10 @@ impl Choices {
             Some(NormalizationChoice::Percentile { low, high }) => Normalization::Percentiles {
                 low,
                 high,
-                min_span: match of_model {
-                    Normalization::Percentiles { min_span, .. } => min_span,
-                    _ => MinSpan::Counts(0.0),
+                min_span: match (self.of_file.min_span, of_model) {
+                    (Some(counts), _) => MinSpan::Counts(counts),
+                    (None, Normalization::Percentiles { min_span, .. }) => min_span,
+                    (None, _) => MinSpan::Counts(0.0),
                 },
             },
         }

@@ -4,6 +4,7 @@
 mod analysis;
 mod connect;
 mod measures;
+mod options;
 mod reload;
 mod reply;
 mod request;
@@ -11,6 +12,7 @@ mod status;
 mod url;
 
 pub(super) use connect::{ConnectFlags, CredentialFlags, Credentials, LOCAL_SOCKET, connect};
+pub(super) use options::OptionsFile;
 pub(super) use reload::{Reloaded, reload};
 pub(super) use status::ShowStatus;
 pub(super) use url::ServerUrl;

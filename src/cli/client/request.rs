@@ -12,6 +12,7 @@ use crate::{
     },
     frame::{Frame, FrameMetadata, PixelFormat},
     params::{BorderRule, MinSpan, Normalization, Thresholds, TilingMode},
+    pool::Priority,
     proto::{self, frame, normalization, tiling::Mode},
 };
 
@@ -23,7 +24,8 @@ pub(super) fn session_options(
     let choices = &wishes.choices;
     Ok(proto::SessionOptions {
         model: model.unwrap_or_default().to_owned(),
-        window: window.unwrap_or_default(),
+        window: window.unwrap_or(wishes.session.window),
+        priority: priority(wishes.session.priority).into(),
         outputs: Some(proto::Outputs {
             masks: proto::MaskEncoding::CocoRle.into(),
             raw_masks: Some(choices.raw_masks),
@@ -36,7 +38,10 @@ pub(super) fn session_options(
         normalization: normalization(choices)?,
         tiling: tiling(choices),
         delivery: proto::Delivery::Lossless.into(),
-        name: concat!("cellsegd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        name: match wishes.session.name.as_str() {
+            "" => concat!("cellsegd ", env!("CARGO_PKG_VERSION")).to_owned(),
+            name => name.to_owned(),
+        },
         region: analysis::region(&wishes.analysis),
         measurements: analysis::measurements(&wishes.analysis),
         tracking: analysis::tracking(wishes),
@@ -47,23 +52,34 @@ pub(super) fn session_options(
 }
 
 fn thresholds(choices: &Choices) -> proto::Thresholds {
-    let um2 = |area: Option<Area>| match area {
-        Some(Area::Um2(um2)) => Some(um2),
-        _ => None,
-    };
+    let (min_area_px, min_area_um2) = choices.min_areas();
+    let of_file = &choices.of_file;
     proto::Thresholds {
         confidence: choices.confidence,
         iou: choices.iou,
-        class_agnostic: choices.class_agnostic.then_some(true),
+        class_agnostic: match choices.class_agnostic {
+            true => Some(true),
+            false => of_file.class_agnostic,
+        },
         max_cells: choices.max_cells,
-        min_area_px: match choices.min_area {
-            Some(Area::Px(px)) => Some(px),
+        min_area_px,
+        min_area_um2,
+        max_area_um2: match choices.max_area {
+            Some(Area::Um2(um2)) => Some(um2),
             _ => None,
         },
-        min_area_um2: um2(choices.min_area),
-        max_area_um2: um2(choices.max_area),
         border: choices.border.map_or(0, border),
-        ..Default::default()
+        classes: of_file.classes.clone(),
+        class_confidence: of_file.class_confidence.clone(),
+    }
+}
+
+fn priority(priority: Option<Priority>) -> proto::Priority {
+    match priority {
+        None => proto::Priority::Unspecified,
+        Some(Priority::Background) => proto::Priority::Background,
+        Some(Priority::Normal) => proto::Priority::Normal,
+        Some(Priority::Urgent) => proto::Priority::Urgent,
     }
 }
 
@@ -96,7 +112,7 @@ fn border(rule: BorderRule) -> i32 {
 fn normalization(choices: &Choices) -> Result<Option<proto::Normalization>> {
     let policy = match (&choices.as_recorded, choices.normalization) {
         (Some(recorded), _) => Some(recorded_policy(&recorded.1)),
-        (None, choice) => choice.map(policy),
+        (None, choice) => choice.map(|choice| policy(choice, choices.of_file.min_span)),
     };
     let policy = match (policy, choices.smoothing) {
         (policy, None | Some(0.0)) => policy,
@@ -115,7 +131,7 @@ fn normalization(choices: &Choices) -> Result<Option<proto::Normalization>> {
     }))
 }
 
-fn policy(choice: NormalizationChoice) -> normalization::Policy {
+fn policy(choice: NormalizationChoice, min_span: Option<f64>) -> normalization::Policy {
     match choice {
         NormalizationChoice::Full => normalization::Policy::FullRange(normalization::FullRange {}),
         NormalizationChoice::Window { low, high } => {
@@ -126,7 +142,7 @@ fn policy(choice: NormalizationChoice) -> normalization::Policy {
                 low,
                 high,
                 smoothing: None,
-                min_span: None,
+                min_span,
             })
         }
     }
@@ -135,8 +151,10 @@ fn policy(choice: NormalizationChoice) -> normalization::Policy {
 /// A least span that is a fraction of the full range is the model's own: the contract has counts only.
 fn recorded_policy(recorded: &Normalization) -> normalization::Policy {
     match *recorded {
-        Normalization::FullRange => policy(NormalizationChoice::Full),
-        Normalization::Window { low, high } => policy(NormalizationChoice::Window { low, high }),
+        Normalization::FullRange => policy(NormalizationChoice::Full, None),
+        Normalization::Window { low, high } => {
+            policy(NormalizationChoice::Window { low, high }, None)
+        }
         Normalization::Percentiles {
             low,
             high,

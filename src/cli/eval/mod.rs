@@ -15,6 +15,7 @@ use clap::Args;
 use super::{
     UsageError,
     choices::{Choices, EngineFlags},
+    client::OptionsFile,
 };
 use crate::{config::Settings, telemetry};
 use dataset::Dataset;
@@ -65,6 +66,9 @@ pub(super) struct Eval {
     /// Micrometres a pixel of all images, whatever their files say: large images are cut into tiles by it
     #[arg(long, value_name = "UM", value_parser = micrometres)]
     pixel_size: Option<f64>,
+    /// Options as TOML, named as in SessionOptions of the contract: which cells are kept, brightness, tiles; flags win over it
+    #[arg(long, value_name = "FILE")]
+    options: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineFlags,
     #[command(flatten)]
@@ -72,10 +76,18 @@ pub(super) struct Eval {
 }
 
 impl Eval {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(mut self) -> Result<ExitCode> {
         telemetry::start(&Settings::load(None, &self.engine.overrides(None))?.log)?;
-        if self.choices.smoothing.is_some() {
-            let why = "--smoothing is of a series of frames: images are held against labels each by itself";
+        if let Some(path) = &self.options {
+            OptionsFile::read(path)?.fill_cells(&mut self.choices);
+        }
+        if self
+            .choices
+            .smoothing
+            .is_some_and(|smoothing| smoothing > 0.0)
+        {
+            let why = "--smoothing, also in a file of options, is of a series of frames: images are held against labels \
+                       each by itself";
             return Err(UsageError(why.to_owned()).into());
         }
         let dataset = match (&self.coco, &self.masks) {

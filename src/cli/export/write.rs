@@ -34,7 +34,12 @@ pub(super) fn ome(run: &RunFolder, out: &Path) -> Result<String> {
 pub(super) fn tiff(run: &RunFolder, out: &Path) -> Result<String> {
     a_file_each(run, out, "labels.ome.tif", |path, frame| {
         to_file(path, |file| {
-            Ok(labels::ome_tiff(file, frame, &run.provenance)?)
+            Ok(labels::ome_tiff(
+                file,
+                frame,
+                labels::By::Cell,
+                &run.provenance,
+            )?)
         })
     })
 }

@@ -161,7 +161,7 @@ fn wishes(options: &Options, other_channels: bool) -> Result<Wishes> {
         other_channels,
         flat: flat_field.map(|files| PathBuf::from(&files.flat)),
         dark: flat_field.and_then(|files| files.dark.as_ref().map(PathBuf::from)),
-        resumed: Vec::new(),
+        ..Wishes::default()
     })
 }
 

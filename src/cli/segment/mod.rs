@@ -19,8 +19,8 @@ use clap::Args;
 use self::run::Run;
 use super::{
     UsageError,
-    choices::{AnalysisChoices, Choices, EngineFlags},
-    client::{CredentialFlags, ServerUrl},
+    choices::{AnalysisChoices, Choices, EngineFlags, SessionChoices},
+    client::{CredentialFlags, OptionsFile, ServerUrl},
     inputs::{InputFlags, Lister, Listing},
     output::Products,
     progress::Progress,
@@ -54,6 +54,9 @@ pub(super) struct Segment {
     /// ONNX file or TensorRT engine [default: the bundled one]; with --server: the name of one of its models
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Options as TOML, named as in SessionOptions of the contract: what the Python client and napari save; flags win over it
+    #[arg(long, value_name = "FILE", conflicts_with = "missing")]
+    options: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineFlags,
     #[command(flatten, next_help_heading = "Frames")]
@@ -64,10 +67,14 @@ pub(super) struct Segment {
     analysis: AnalysisChoices,
     #[command(flatten, next_help_heading = "Files written")]
     products: Products,
+    /// What only a server's session has.
+    #[arg(skip)]
+    session: SessionChoices,
 }
 
 impl Segment {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(mut self) -> Result<ExitCode> {
+        self.read_options()?;
         if let Some(record) = &self.missing {
             return self.fill_in(record);
         }
@@ -81,6 +88,24 @@ impl Segment {
             Some(folder) => self.watch(folder, out, listing, wishes),
             None => self.all(out, listing, &wishes),
         }
+    }
+
+    /// Flags win over the file.
+    fn read_options(&mut self) -> Result<()> {
+        let Some(path) = &self.options else {
+            return Ok(());
+        };
+        let file = OptionsFile::read(path)?;
+        file.fill(&mut self.choices, &mut self.analysis);
+        self.session = file.session();
+        if self.server.is_some() && !self.session.model.is_empty() {
+            let named = || PathBuf::from(&self.session.model);
+            self.model.get_or_insert_with(named);
+        }
+        for notice in file.not_followed() {
+            eprintln!("{}: {notice}", path.display());
+        }
+        Ok(())
     }
 
     fn all(&self, out: &Path, listing: Listing, wishes: &Wishes) -> Result<ExitCode> {
@@ -121,18 +146,28 @@ impl Segment {
             other_channels,
             flat: self.analysis.flat.clone(),
             dark: self.analysis.dark.clone(),
+            session: self.session.clone(),
             resumed: Vec::new(),
         }
     }
 
     fn open(&self, wishes: &Wishes) -> Result<Segmenter> {
-        Segmenter::open(
+        let segmenter = Segmenter::open(
             self.server.as_ref(),
             &self.credentials.read()?,
             self.model.clone(),
             &self.engine,
             wishes,
-        )
+        )?;
+        // Thresholds are one model's: with another they would be taken for settings that somebody has tried.
+        let (named, model) = (&self.session.model, &segmenter.provenance().model.name);
+        if self.model.is_none() && !named.is_empty() && named != model {
+            let why = format!(
+                "the options are for model {named:?}, this is {model}: give its file with --model, or a --server that has it"
+            );
+            return Err(UsageError(why).into());
+        }
+        Ok(segmenter)
     }
 }
 

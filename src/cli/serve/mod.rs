@@ -20,7 +20,7 @@ use crate::{
     backend::{OnGpu, cuda::device},
     config::{Listen, LogSettings, Overrides, Settings},
     pool::LanePool,
-    server::{Security, Server},
+    server::{MemorySocket, Security, Server},
     systemd::{self, Notifier},
     telemetry,
 };
@@ -89,10 +89,13 @@ impl Serve {
         drop(starting);
         let files = daemon::Files::new(self.config, overrides, read);
         let listeners = doors.grpc.open()?;
+        let socket = settings.shared_memory.socket.clone();
+        let memory = socket.map(MemorySocket::bind).transpose()?;
         let server = Server::new(&settings, pools)
             .secured(security)
             .reloading(Arc::new(files))
-            .with_http(doors.http.open()?);
+            .with_http(doors.http.open()?)
+            .with_memory(memory);
         let serve = run::serve(server, listeners, signals, &notifier, settings.grace_s);
         runtime.block_on(serve)
     }

@@ -4,6 +4,7 @@
 //! times, the series of a session, the reasons that the contract has.
 
 mod failures;
+mod history;
 mod recent;
 mod series;
 
@@ -18,12 +19,18 @@ use std::{
 
 use tracing::{info, warn};
 
+use super::{
+    convert,
+    observe::{Watch, Watchers},
+};
 use crate::{
     frame::SeriesKey,
     proto::{self as pb, frame_reply::Outcome},
     telemetry::{FrameTrace, Metrics, Parent, SessionTrace, Traces},
 };
 use failures::Failures;
+pub(super) use history::Curve;
+use history::History;
 use recent::Recent;
 use series::Silences;
 
@@ -35,6 +42,7 @@ pub(super) struct Accounts {
     metrics: Arc<Metrics>,
     traces: Traces,
     totals: [AtomicU64; 3],
+    watchers: Arc<Watchers>,
 }
 
 /// One session: who, and what became of its frames.
@@ -44,6 +52,7 @@ pub(super) struct Account {
     opened_at: SystemTime,
     accounts: Arc<Accounts>,
     trace: SessionTrace,
+    watch: Arc<Watch>,
     state: Mutex<State>,
 }
 
@@ -73,6 +82,7 @@ struct State {
     cells: u32,
     confluence: f64,
     series: Silences,
+    history: History,
 }
 
 /// How a frame ended, as metrics say it.
@@ -97,6 +107,7 @@ impl Accounts {
             open: Mutex::default(),
             next: AtomicU64::default(),
             failures: Failures::default(),
+            watchers: Arc::new(Watchers::new(Arc::clone(&metrics))),
             metrics,
             traces,
             totals: Default::default(),
@@ -122,6 +133,7 @@ impl Accounts {
         let trace = self.traces.session(parent, session, name, model);
         let account = Arc::new(Account {
             trace,
+            watch: Watch::new(&self.watchers),
             key: self.next.fetch_add(1, Ordering::Relaxed),
             who,
             opened_at: SystemTime::now(),
@@ -144,6 +156,18 @@ impl Accounts {
     /// Of every open session, in the order in which they opened.
     pub(super) fn all(&self) -> Vec<Arc<Account>> {
         self.lock().values().map(Arc::clone).collect()
+    }
+
+    /// Of the open session of this id.
+    pub(super) fn find(&self, session: &str) -> Option<Arc<Account>> {
+        let open = self.lock();
+        let found = open.values().find(|account| account.who.session == session);
+        found.map(Arc::clone)
+    }
+
+    /// Who looks at the sessions.
+    pub(super) fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// Of all sessions since the start.
@@ -216,11 +240,22 @@ impl Account {
             total: micros(timing.total),
             stages: &stages,
         });
+        if kind != Kind::Segmented && self.watch.is_watched() {
+            let message = match outcome {
+                Outcome::Failed(failed) => failed.message.as_str(),
+                _ => "",
+            };
+            self.watch.trouble(reply.id, (kind.name(), reason), message);
+        }
         match outcome {
             Outcome::Segmentation(segmentation) => {
                 if let Some(summary) = &segmentation.summary {
                     state.cells = summary.count;
                     state.confluence = summary.confluence;
+                    if let Some(series) = convert::series(reply.metadata.as_ref()) {
+                        let cells = (summary.count, summary.confluence);
+                        state.history.segmented(series, cells, SystemTime::now());
+                    }
                 }
                 state.totals.push(timing.total);
                 for (stage, time) in stages {
@@ -247,6 +282,7 @@ impl Account {
     /// The session is over.
     pub(super) fn close(&self) {
         self.accounts.lock().remove(&self.key);
+        self.watch.close();
         self.trace.end();
         let state = self.lock();
         let counts = state.counts();
@@ -295,6 +331,25 @@ impl Account {
             priority: self.who.priority.into(),
             delivery: self.who.delivery.into(),
         }
+    }
+
+    /// What pages are shown of it.
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    /// Answers by outcome and reason.
+    pub(super) fn answers(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let state = self.lock();
+        let answers = state.answers.iter();
+        answers
+            .map(|(&(kind, reason), &frames)| (kind.name(), reason, frames))
+            .collect()
+    }
+
+    /// How many cells each series had, as far as that is not known up to `after`; and up to where it is known then.
+    pub(super) fn curves(&self, after: u64) -> (Vec<Curve>, u64) {
+        self.lock().history.after(after)
     }
 
     fn attend(&self, now: Instant) {

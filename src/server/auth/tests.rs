@@ -131,6 +131,20 @@ fn settings_open_and_close_doors() {
 }
 
 #[test]
+fn a_login_reads_and_comes_from_where_its_connection_does() {
+    let rules = rules(AuthSettings::default());
+    for caller in [tcp(), tls(None), unix(7, 8)] {
+        let peer = rules.settle_login(&caller, &Digest::of("best"), NOW);
+        let peer = peer.unwrap();
+        assert_eq!(peer.role(), Role::Observe);
+        let from = (peer.origin(), peer.gid());
+        assert_eq!(from, (Some(caller.origin), caller.gid));
+    }
+    let unknown = rules.settle_login(&tcp(), &Digest::of("bad"), NOW);
+    assert!(unknown.unwrap_err().contains("not known here"));
+}
+
+#[test]
 fn no_address_of_another_machine_is_admin() {
     let open = rules(AuthSettings {
         loopback: Grant::Admin,

@@ -4,7 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use prost::Message;
 
-use super::{Refusal, pixels::Pixels};
+use super::{
+    super::shm::Slot,
+    Refusal,
+    pixels::{Pixels, Slots},
+};
 use crate::{
     analysis::{AnalysisError, NotKept},
     backend::LaneError,
@@ -23,6 +27,8 @@ pub(in crate::server) struct Incoming {
     /// It is measured in the cells of that earlier frame, and not segmented.
     pub(in crate::server) measure_on: Option<u64>,
     pixels: Pixels,
+    /// Where they are, if that is shared memory.
+    slot: Option<Slot>,
 }
 
 /// The metadata to echo; not what is too large to be.
@@ -42,6 +48,8 @@ pub(in crate::server) fn echo(
 pub(in crate::server) fn frame(
     frame: pb::Frame,
     metadata: &pb::FrameMetadata,
+    slots: Slots<'_>,
+    limits: &FrameLimits,
 ) -> Result<Incoming, pb::Failed> {
     let deadline = frame.deadline.map(|deadline| {
         Duration::try_from(deadline).map_err(|_| {
@@ -50,19 +58,21 @@ pub(in crate::server) fn frame(
             ))
         })
     });
+    let mut slot = None;
     let pixels = match frame.pixels {
         Some(pb::frame::Pixels::Raw(raw)) => {
             Pixels::raw(raw).map_err(|error| frame_failure(&error))?
         }
         Some(pb::frame::Pixels::Encoded(image)) => Pixels::encoded(image),
-        Some(pb::frame::Pixels::Shared(_)) => {
-            return Err(unsupported(
-                "frames in shared memory are not implemented in this version; send raw or encoded",
-            ));
+        Some(pb::frame::Pixels::Shared(shared)) => {
+            let (pixels, of) =
+                Pixels::shared(shared, slots, limits).map_err(|error| frame_failure(&error))?;
+            slot = Some(of);
+            pixels
         }
         None => {
             return Err(invalid(
-                "a frame without pixels; send raw or encoded".to_owned(),
+                "a frame without pixels; send raw, encoded or shared".to_owned(),
             ));
         }
     };
@@ -72,6 +82,7 @@ pub(in crate::server) fn frame(
         thresholds: frame.thresholds,
         measure_on: frame.measure_on,
         pixels: pixels.flipped(frame.flip_horizontal, frame.flip_vertical),
+        slot,
     })
 }
 
@@ -79,6 +90,11 @@ impl Incoming {
     /// Whether making the frame is work for the work pool: a file to decode, much to unpack.
     pub(in crate::server) fn takes_long(&self) -> bool {
         self.pixels.take_long()
+    }
+
+    /// Where its pixels are, if that is shared memory.
+    pub(in crate::server) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
     }
 
     /// The frame, checked: decoded, unpacked, turned round.
@@ -162,10 +178,6 @@ pub(in crate::server) fn invalid(message: String) -> pb::Failed {
     failure(Code::InvalidFrame, message, false)
 }
 
-fn unsupported(message: impl Into<String>) -> pb::Failed {
-    failure(Code::Unsupported, message.into(), false)
-}
-
 fn failure(code: Code, message: String, retryable: bool) -> pb::Failed {
     pb::Failed {
         code: code.into(),
@@ -174,7 +186,9 @@ fn failure(code: Code, message: String, retryable: bool) -> pb::Failed {
     }
 }
 
-pub(super) fn metadata_of(metadata: &pb::FrameMetadata) -> Result<FrameMetadata, pb::Failed> {
+pub(in crate::server) fn metadata_of(
+    metadata: &pb::FrameMetadata,
+) -> Result<FrameMetadata, pb::Failed> {
     let pixel_to_stage = match metadata.pixel_to_stage.len() {
         0 => None,
         6 => metadata.pixel_to_stage.as_slice().try_into().ok(),

@@ -11,12 +11,14 @@ use tonic::Status;
 
 pub(super) use frame::{
     defect, duplicate_id, echo, failure_of, frame, frame_failure, invalid, lane_failure,
-    not_analysed, not_kept, series,
+    metadata_of, not_analysed, not_kept, series,
 };
+pub use options::Asked;
 pub(super) use options::{Outputs, Settled, forgotten, opened, reopened, resumed};
+pub(super) use pixels::Slots;
 pub(super) use reply::{
-    Analysed, Answer, Times, answered_measured, changed, closed, dropped, encode, failed, measured,
-    segmented,
+    Analysed, Answer, Times, answered_measured, changed, closed, dropped, encode, failed,
+    label_image, measured, segmented,
 };
 
 use super::{Reload, ReloadOutcome};

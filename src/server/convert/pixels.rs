@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+use super::super::{
+    Peer,
+    shm::{RegionError, Regions, Slot},
+};
 use crate::{
     frame::{
         Compression, Frame, FrameError, FrameLimits, FrameMetadata, Layout, PixelFormat,
@@ -9,6 +13,13 @@ use crate::{
     },
     proto as pb,
 };
+
+/// Whose regions a frame may lie in.
+#[derive(Clone, Copy)]
+pub(in crate::server) struct Slots<'a> {
+    pub(in crate::server) regions: &'a Regions,
+    pub(in crate::server) peer: &'a Peer,
+}
 
 /// Raw pixels of at most so many bytes are turned round where they are: about 100 microseconds.
 const AT_ONCE: usize = 256 << 10;
@@ -37,18 +48,47 @@ impl Pixels {
     /// As the camera delivers them. Errors: a format or compression that does not exist.
     pub(in crate::server) fn raw(raw: pb::RawPixels) -> Result<Pixels, FrameError> {
         let source = Source::Raw {
-            layout: Layout {
-                format: pixel_format(raw.format)?,
-                width: raw.width,
-                height: raw.height,
-                row_stride: raw.row_stride,
-                significant_bits: raw.significant_bits,
-            },
+            layout: described(&raw)?,
             data: raw.data,
             big_endian: raw.big_endian,
             compression: compression(raw.compression)?,
         };
         Ok(Pixels::from(source))
+    }
+
+    /// In shared memory: raw pixels, where they are. Errors: as of [`Pixels::raw`]; no such region or no such part of it; a slot with
+    /// bytes of its own, or compressed.
+    pub(in crate::server) fn shared(
+        shared: pb::SharedSlot,
+        slots: Slots<'_>,
+        limits: &FrameLimits,
+    ) -> Result<(Pixels, Slot), FrameError> {
+        let pb::SharedSlot {
+            region,
+            offset,
+            layout,
+        } = shared;
+        let layout = layout.ok_or_else(|| {
+            FrameError::Invalid("shared without a layout: say format, width and height".to_owned())
+        })?;
+        if !layout.data.is_empty() {
+            return Err(FrameError::Invalid(format!(
+                "shared.layout has {} bytes of data: the pixels are in the region; send them there or here",
+                layout.data.len()
+            )));
+        }
+        if compression(layout.compression)?.is_some() {
+            return Err(FrameError::Unsupported(
+                "shared.layout.compression: pixels in shared memory are not compressed".to_owned(),
+            ));
+        }
+        let bytes = described(&layout)?.bytes(limits)?;
+        // No more than limits.max_frame_bytes, which a message can have.
+        let slot = slots
+            .regions
+            .slot(slots.peer, &region, offset, bytes as usize)?;
+        let data = slot.bytes();
+        Ok((Pixels::raw(pb::RawPixels { data, ..layout })?, slot))
     }
 
     /// An image file.
@@ -120,6 +160,28 @@ impl From<Source> for Pixels {
             source,
             flip_horizontal: false,
             flip_vertical: false,
+        }
+    }
+}
+
+/// What is said of raw pixels.
+fn described(raw: &pb::RawPixels) -> Result<Layout, FrameError> {
+    Ok(Layout {
+        format: pixel_format(raw.format)?,
+        width: raw.width,
+        height: raw.height,
+        row_stride: raw.row_stride,
+        significant_bits: raw.significant_bits,
+    })
+}
+
+/// As a frame's reply says it.
+impl From<RegionError> for FrameError {
+    fn from(error: RegionError) -> FrameError {
+        let text = error.to_string();
+        match error {
+            RegionError::Denied(_) => FrameError::Unsupported(text),
+            _ => FrameError::Invalid(text),
         }
     }
 }

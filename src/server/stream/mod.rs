@@ -25,6 +25,10 @@ use tonic::Status;
 use super::{Peer, Shared};
 use crate::{proto as pb, segmentation::Segmentation};
 use open::Opened;
+pub(super) use work_pool::on_work_pool;
+
+/// Why a session's own updates are answered, as [`pb::SessionChanged`] says it.
+pub(super) const UPDATE: &str = "update";
 
 /// A session's replies, as the transport takes them. Dropping it ends the session: the client is gone.
 pub(super) struct Replies(Phase);

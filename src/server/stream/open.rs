@@ -97,7 +97,7 @@ where
         (kept, smoothing),
     );
     let seat = Seat::take(served, &cell, settled.priority);
-    let reader = Reader::new(shared, Arc::clone(&cell), seat, settled, opened);
+    let reader = Reader::new((shared, peer), Arc::clone(&cell), seat, settled, opened);
     // Ends with the requests, when the client is gone, or when the daemon drains.
     tokio::spawn(reader.run(requests));
     Ok(Opened {

@@ -18,7 +18,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
 use super::{
-    super::{Budget, Draining, Served, Shared, convert},
+    super::{Budget, Draining, Peer, Served, Shared, convert},
     cell::{Cell, Frames, Pending, Waiting},
     seat::Seat,
 };
@@ -35,6 +35,7 @@ use understand::Understood;
 /// The reading end of a session.
 pub(super) struct Reader {
     shared: Arc<Shared>,
+    peer: Peer,
     cell: Arc<Cell>,
     seat: Seat,
     /// A newer model that this session's options do not fit.
@@ -66,7 +67,7 @@ impl From<convert::Refusal> for Stop {
 
 impl Reader {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        (shared, peer): (Arc<Shared>, Peer),
         cell: Arc<Cell>,
         seat: Seat,
         settled: convert::Settled,
@@ -78,6 +79,7 @@ impl Reader {
         let revision = opened.revision;
         Reader {
             shared,
+            peer,
             cell,
             seat,
             declined: Weak::new(),
@@ -241,6 +243,7 @@ impl Reader {
             revision: self.revision,
             received_at: SystemTime::now(),
             unpack: Duration::ZERO,
+            slot: None,
         };
         let understood = self.understand(&mut message, &mut answer).await;
         let Understood {

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{
-    super::convert::{self, Analysed, Answer, Outputs, Times},
+    super::{
+        convert::{self, Analysed, Answer, Outputs, Times},
+        observe::{Look, Share, Told},
+    },
     cell::Cell,
     turns::Due,
 };
@@ -35,10 +36,12 @@ pub(super) struct Settling {
     pub(super) outputs: Outputs,
     pub(super) metadata: FrameMetadata,
     /// Where counts are measured, with their share of the byte budget.
-    pub(super) pixels: Option<(Frame, OwnedSemaphorePermit)>,
+    pub(super) pixels: Option<(Frame, Share)>,
     pub(super) place: Option<Place>,
     pub(super) answer: Answer,
     pub(super) cell: Arc<Cell>,
+    /// Of a frame that somebody is to be shown.
+    pub(super) look: Option<Look>,
 }
 
 /// A frame whose cells are known.
@@ -64,6 +67,9 @@ impl Settling {
         match result {
             Err(error) => self.fail(convert::lane_failure(&error)),
             Ok(raw) => {
+                if let Err(failed) = self.answer.check() {
+                    return self.fail(failed);
+                }
                 if let Some(place) = &self.place {
                     let own = raw.own_span;
                     self.cell.with(|state| state.smoothing.settled(place, own));
@@ -88,6 +94,10 @@ impl Settling {
             Ok(Err(error)) => return self.fail(convert::not_analysed(&error)),
             Err(_) => return self.fail(convert::defect("settling its masks")),
         };
+        // Its pixels were read again.
+        if let Err(failed) = self.answer.check() {
+            return self.fail(failed);
+        }
         let times = Times {
             lane: raw.times,
             tiles: raw.tiles,
@@ -210,11 +220,21 @@ impl Shown {
         let Ok(encoded) = encoded else {
             return settling.fail(convert::defect("encoding its masks"));
         };
+        let is_in_slot = settling.answer.slot.is_some();
         let reply = convert::segmented(settling.answer, encoded, settling.queued);
         let (seq, arrived) = (settling.seq, settling.arrived);
+        // Once it is answered its pixels in shared memory are the client's again.
+        let is_whole = |look: &Look| !is_in_slot || look.is_small();
+        let look = settling.look.filter(is_whole).map(|look| {
+            let told = Told::of(&reply, arrived);
+            (look, told, Arc::clone(&cells))
+        });
         settling
             .cell
             .finish(seq, arrived, Outcome::Segmented, reply, Some(cells));
+        if let Some((look, told, cells)) = look {
+            look.show(told, cells);
+        }
     }
 }
 

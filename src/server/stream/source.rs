@@ -46,6 +46,8 @@ impl Source for Cell {
             place,
         } = *frame;
         let cell = self.this.upgrade()?;
+        let admitted = Arc::new(admitted);
+        let look = self.account.watch().pick(&frame, &admitted, now);
         let settling = Settling {
             seq,
             arrived,
@@ -57,6 +59,7 @@ impl Source for Cell {
             place,
             answer,
             cell,
+            look,
         };
         // Pixels that are looked at again keep their share of the budget.
         let (pixels, admitted) = match settling.cell.analyst.needs_pixels() {

@@ -113,6 +113,7 @@ impl ToMeasure {
                 .map_err(|_| convert::defect("measuring it"))
             }
         };
+        let measured = measured.and_then(|measured| answer.check().map(|()| measured));
         // What makes room for other frames goes before somebody is told.
         drop((frame, admitted));
         let (outcome, reply) = match measured {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
 /// Runs milliseconds of computing on the work pool. None: it panicked.
-pub(super) async fn on_work_pool<T: Send + 'static>(
+pub(in crate::server) async fn on_work_pool<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (send, receive) = oneshot::channel();

@@ -39,6 +39,8 @@ enum : CUresult {
     NOT_READY = 600,
     ILLEGAL_ADDRESS = 700,
     LAUNCH_OUT_OF_RESOURCES = 701,
+    HOST_MEMORY_ALREADY_REGISTERED = 712,
+    HOST_MEMORY_NOT_REGISTERED = 713,
     STREAM_CAPTURE_INVALIDATED = 901,
     CAPTURED_EVENT = 907,
 };
@@ -74,8 +76,11 @@ struct Range {
     std::uintptr_t base = 0;
     std::size_t bytes = 0;
     bool device = false;
+    bool registered = false; // the program's own memory, which it told the driver of
 };
 bool find_range(std::uintptr_t address, Range& range);
+// A copy from registered memory begins (1) or is done (-1).
+void in_use(std::uintptr_t address, int by);
 void must_be_device(const char* call, CUdeviceptr address, std::size_t bytes);
 
 // Streams.

@@ -27,6 +27,8 @@ struct Region {
     std::size_t bytes = 0;
     std::atomic<bool> freed{false};
     bool device = false;
+    bool registered = false;
+    int in_use = 0; // copies from registered memory that are under way
     Context* context = nullptr;
 };
 
@@ -106,7 +108,7 @@ void release(const char* call, std::uintptr_t base, bool device) {
     {
         std::lock_guard<std::mutex> guard(lock);
         auto found = live.find(base);
-        if (found == live.end() || found->second->device != device) {
+        if (found == live.end() || found->second->device != device || found->second->registered) {
             illegal("%s: %p is no %s memory that is allocated", call, reinterpret_cast<void*>(base), device ? "device" : "pinned");
         }
         region = found->second;
@@ -139,8 +141,17 @@ bool find_range(std::uintptr_t address, Range& range) {
     if (address >= region.base + region.bytes) {
         return false;
     }
-    range = {region.base, region.bytes, region.device};
+    range = {region.base, region.bytes, region.device, region.registered};
     return true;
+}
+
+void in_use(std::uintptr_t address, int by) {
+    std::lock_guard<std::mutex> guard(lock);
+    auto after = live.upper_bound(address);
+    if (after == live.begin()) {
+        illegal("a copy from %p, which was unregistered", reinterpret_cast<void*>(address));
+    }
+    std::prev(after)->second->in_use += by;
 }
 
 void must_be_device(const char* call, CUdeviceptr address, std::size_t bytes) {
@@ -254,6 +265,57 @@ API CUresult cuMemFreeHost(void* address) {
     release("cuMemFreeHost", reinterpret_cast<std::uintptr_t>(address), false);
     count("live_pinned_buffers", -1);
     return state;
+}
+
+// Memory of the program's own. A real driver locks its pages: that they are there is looked at here.
+API CUresult cuMemHostRegister_v2(void* address, std::size_t bytes, unsigned flags) {
+    count("cuMemHostRegister");
+    Context* context = nullptr;
+    if (CUresult failed = current(&context)) {
+        return failed;
+    }
+    must_not_capture("cuMemHostRegister");
+    if (bytes == 0 || flags > 15 || strikes("register", "host")) {
+        return INVALID_VALUE;
+    }
+    const auto base = reinterpret_cast<std::uintptr_t>(address);
+    for (std::size_t i = 0; i < bytes; i += PAGE) {
+        (void)*(static_cast<volatile const char*>(address) + i);
+    }
+    std::lock_guard<std::mutex> guard(lock);
+    auto after = live.upper_bound(base);
+    const bool behind = after != live.end() && after->first < base + bytes;
+    const bool before_it = after != live.begin() && base < std::prev(after)->first + std::prev(after)->second->bytes;
+    if (behind || before_it) {
+        return HOST_MEMORY_ALREADY_REGISTERED;
+    }
+    Region* region = new Region;
+    region->base = base;
+    region->bytes = bytes;
+    region->registered = true;
+    region->context = context;
+    live[base] = region;
+    count("live_registered");
+    return SUCCESS;
+}
+
+API CUresult cuMemHostUnregister(void* address) {
+    must_not_capture("cuMemHostUnregister");
+    if (CUresult failed = current()) {
+        return failed;
+    }
+    std::lock_guard<std::mutex> guard(lock);
+    auto found = live.find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == live.end() || !found->second->registered) {
+        return HOST_MEMORY_NOT_REGISTERED;
+    }
+    if (found->second->in_use > 0) {
+        illegal("cuMemHostUnregister: %d copies from it are under way", found->second->in_use);
+    }
+    delete found->second;
+    live.erase(found);
+    count("live_registered", -1);
+    return SUCCESS;
 }
 
 // Unified addressing: the device knows the host's address.

@@ -393,6 +393,20 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t 
     }
     must_be_device("cuMemcpyHtoDAsync", to, bytes);
     if (is_pinned("cuMemcpyHtoDAsync", from, bytes)) {
+        Range range;
+        const auto at = reinterpret_cast<std::uintptr_t>(from);
+        if (find_range(at, range) && range.registered) {
+            count("registered_copies");
+            in_use(at, 1);
+            const CUresult submitted = submit(stream, [=] {
+                memcpy(reinterpret_cast<void*>(to), from, bytes);
+                in_use(at, -1);
+            });
+            if (submitted != SUCCESS) {
+                in_use(at, -1);
+            }
+            return submitted;
+        }
         return submit(stream, [=] { memcpy(reinterpret_cast<void*>(to), from, bytes); });
     }
     if (stream->capture) {

@@ -11,6 +11,14 @@ fn misuse_of_the_driver_ends_the_program_with_a_word() {
     for (case, word) in [
         ("copy past the end", "1001 bytes at"),
         ("copy into freed memory", "no memory that is allocated"),
+        (
+            "registered copy past the end",
+            "500 bytes are left of pinned memory",
+        ),
+        (
+            "unregistered while it is copied",
+            "1 copies from it are under way",
+        ),
         ("free twice", "no device memory that is allocated"),
         (
             "kernel past the end",

@@ -8,4 +8,5 @@ mod misuse;
 mod models;
 mod operating;
 mod same_cells;
+mod shared_memory;
 mod wrong;

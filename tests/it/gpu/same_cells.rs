@@ -253,7 +253,7 @@ pub(super) async fn cells(served: &Served, frames: &[Frame]) -> Vec<pb::Segmenta
 }
 
 /// Answers that have cells or none, but no failure.
-fn segmented(replies: Vec<pb::FrameReply>) -> Vec<pb::Segmentation> {
+pub(super) fn segmented(replies: Vec<pb::FrameReply>) -> Vec<pb::Segmentation> {
     let segmentation = |reply: pb::FrameReply| match reply.outcome {
         Some(Outcome::Segmentation(segmentation)) => segmentation,
         other => panic!("frame {}: {other:?}", reply.id),

@@ -14,6 +14,7 @@ mod error;
 mod graph;
 mod memory;
 mod module;
+mod registered;
 mod stream;
 
 pub(super) use self::{
@@ -24,5 +25,6 @@ pub(super) use self::{
     graph::Graph,
     memory::{DeviceBuffer, HostBuffer, allocations},
     module::{Function, Module},
+    registered::Registered,
     stream::{Event, Stream},
 };

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cudarc::driver::sys;
 
 use super::{
@@ -86,6 +87,31 @@ impl Stream {
                 to.address(),
                 from.as_ptr().cast(),
                 n_bytes,
+                self.stream
+            ))
+        }
+    }
+
+    /// The same, of memory that is [`Registered`], to what begins at byte `at`.
+    ///
+    /// # Safety
+    /// Until the copy is done, `from` stays registered, and neither of the two is dropped.
+    pub(in crate::backend::cuda) unsafe fn copy_up_registered(
+        &self,
+        from: &Bytes,
+        to: &DeviceBuffer,
+        at: usize,
+    ) -> Result<(), CudaError> {
+        assert!(
+            at <= to.len() && from.len() <= to.len() - at,
+            "a copy stays within its buffers"
+        );
+        // SAFETY: both have as many bytes, as asserted, and live until the copy is done, as the caller promises.
+        unsafe {
+            call!(cuMemcpyHtoDAsync_v2(
+                to.address() + at as u64,
+                from.as_ptr().cast(),
+                from.len(),
                 self.stream
             ))
         }

@@ -25,7 +25,7 @@ mod upload;
 
 pub(super) use answer::{Answer, read};
 pub(super) use layout::{Addresses, LaneArgs, Sizes};
-pub(super) use upload::fill;
+pub(super) use upload::{fill, fill_pixels, is_dense};
 
 use crate::model::Head;
 

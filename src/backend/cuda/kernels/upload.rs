@@ -1,5 +1,7 @@
 //! What goes up for a frame: parameters, confidences, pixels.
 
+use std::ops::Range;
+
 use super::layout::{FrameParams, Sizes, packing, policy};
 use crate::{
     decode::{MaskAxis, confidence_of},
@@ -11,8 +13,8 @@ use crate::{
     segmentation::AppliedNormalization,
 };
 
-/// Writes all that the kernels need of a frame into `upload`, which is as large as [`Sizes`] says; how many bytes go up, or why
-/// the frame does not fit. `sequence` comes back in the answer.
+/// Writes all that the kernels need of a frame, but for its pixels, into `upload`, which is as large as [`Sizes`] says; where its
+/// pixels go, or why it does not fit. `sequence` comes back in the answer.
 pub(in crate::backend::cuda) fn fill(
     upload: &mut [u8],
     sizes: &Sizes,
@@ -20,7 +22,7 @@ pub(in crate::backend::cuda) fn fill(
     frame: &Frame,
     params: &Params,
     model: &ModelSpec,
-) -> Result<usize, String> {
+) -> Result<Range<usize>, String> {
     // Row padding stays here: of a tile it is the rest of its frame.
     let row_bytes = frame.format().row_bytes(frame.width());
     let n_bytes = row_bytes * frame.height() as usize;
@@ -40,18 +42,26 @@ pub(in crate::backend::cuda) fn fill(
     for (class, bytes) in classes.zip(rest.as_chunks_mut().0) {
         *bytes = confidence_of(&params.thresholds, class).to_ne_bytes();
     }
-    let end = sizes.pixels_at + n_bytes;
-    let pixels = &mut upload[sizes.pixels_at..end];
-    match frame.data().len() == n_bytes {
+    Ok(sizes.pixels_at..sizes.pixels_at + n_bytes)
+}
+
+/// Writes the frame's pixels to where [`fill`] said.
+pub(in crate::backend::cuda) fn fill_pixels(pixels: &mut [u8], frame: &Frame) {
+    match is_dense(pixels.len(), frame) {
         true => pixels.copy_from_slice(frame.data()),
         false => {
+            let row_bytes = frame.format().row_bytes(frame.width());
             let rows = pixels.chunks_exact_mut(row_bytes);
             (0..)
                 .zip(rows)
                 .for_each(|(y, row)| row.copy_from_slice(frame.row(y)));
         }
     }
-    Ok(end)
+}
+
+/// Whether a frame's bytes are its pixels, `n_bytes` as they go up, and nothing else.
+pub(in crate::backend::cuda) fn is_dense(n_bytes: usize, frame: &Frame) -> bool {
+    frame.data().len() == n_bytes
 }
 
 impl FrameParams {

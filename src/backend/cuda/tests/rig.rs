@@ -132,7 +132,7 @@ impl Bench {
         self.n_frames += 1;
         // SAFETY: every test synchronises before the next frame.
         let upload = unsafe { self.upload.bytes_mut() };
-        let n_bytes = kernels::fill(
+        let pixels = kernels::fill(
             upload,
             &self.sizes,
             self.n_frames,
@@ -141,6 +141,8 @@ impl Bench {
             &self.model,
         )
         .unwrap();
+        let n_bytes = pixels.end;
+        kernels::fill_pixels(&mut upload[pixels], frame);
         // SAFETY: as above.
         unsafe { self.stream.copy_up(&self.upload, &self.frame, n_bytes) }.unwrap();
     }

@@ -1,6 +1,7 @@
 //! A session's options: defaults filled in, refused where they cannot be meant.
 
 mod analysis;
+mod asked;
 mod normalization;
 mod outputs;
 mod resume;
@@ -9,6 +10,7 @@ mod tiling;
 
 use std::sync::Arc;
 
+pub use asked::Asked;
 pub(in crate::server) use outputs::Outputs;
 pub(in crate::server) use resume::resumed;
 

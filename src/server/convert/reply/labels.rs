@@ -8,7 +8,7 @@ use super::Outputs;
 use crate::{
     mask::{self, LabelImage},
     proto as pb,
-    segmentation::{Instance, Segmentation},
+    segmentation::{Instance, Segmentation, track_labels},
 };
 
 /// An image over this is compressed unless the client says otherwise: stock clients refuse replies over 4 MiB.
@@ -23,7 +23,7 @@ pub(super) fn image(
     let masks = instances.iter().map(|cell| &cell.mask);
     let by_instance = mask::label_image(masks, frame.width, frame.height);
     let labels = match outputs.label_by {
-        pb::LabelBy::Track => renamed(&by_instance, &track_labels(instances)),
+        pb::LabelBy::Track => by_instance.renamed(&track_labels(instances)),
         pb::LabelBy::Unspecified | pb::LabelBy::Instance => by_instance,
     };
     let (bytes_per_pixel, data) = match labels {
@@ -43,34 +43,24 @@ pub(super) fn image(
     }
 }
 
+/// The image of all of a frame's cells, not compressed: for doors that ask for it beside what their session sends.
+pub(in crate::server) fn label_image(
+    cells: &Segmentation,
+    label_by: pb::LabelBy,
+) -> pb::LabelImage {
+    let outputs = Outputs {
+        label_by,
+        label_compression: Some(pb::Compression::None),
+        ..Outputs::default()
+    };
+    image(&cells.instances, cells, &outputs)
+}
+
 fn bytes<Label: Copy, const N: usize>(
     labels: &[Label],
     to_bytes: impl Fn(Label) -> [u8; N],
 ) -> Vec<u8> {
     labels.iter().flat_map(|&label| to_bytes(label)).collect()
-}
-
-/// The integer of each label: the lower half of its track's id; 0 for none, and for the background.
-fn track_labels(instances: &[Instance]) -> Vec<u32> {
-    let of_track = |cell: &Instance| cell.track.map_or(0, |track| track.id as u32);
-    std::iter::once(0)
-        .chain(instances.iter().map(of_track))
-        .collect()
-}
-
-/// Label i becomes `names[i]`; 16 bits where all of them fit.
-fn renamed(image: &LabelImage, names: &[u32]) -> LabelImage {
-    fn each<From: Copy + Into<u32>, To: Copy>(labels: &[From], names: &[To]) -> Vec<To> {
-        let name = |&label: &From| names[label.into() as usize];
-        labels.iter().map(name).collect()
-    }
-    let small: Option<Vec<u16>> = names.iter().map(|&name| u16::try_from(name).ok()).collect();
-    match (image, small) {
-        (LabelImage::U16(labels), Some(small)) => LabelImage::U16(each(labels, &small)),
-        (LabelImage::U32(labels), Some(small)) => LabelImage::U16(each(labels, &small)),
-        (LabelImage::U16(labels), None) => LabelImage::U32(each(labels, names)),
-        (LabelImage::U32(labels), None) => LabelImage::U32(each(labels, names)),
-    }
 }
 
 fn compress(data: Vec<u8>, compression: pb::Compression) -> Bytes {
@@ -89,18 +79,4 @@ fn compress(data: Vec<u8>, compression: pb::Compression) -> Bytes {
         }
     };
     compressed.expect("writing to memory does not fail").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_past_16_bits_make_an_image_of_32() {
-        let image = LabelImage::U16(vec![0, 2, 1]);
-        let small = renamed(&image, &[0, 7, 65_535]);
-        assert_eq!(small, LabelImage::U16(vec![0, 65_535, 7]));
-        let large = renamed(&image, &[0, 7, 65_536]);
-        assert_eq!(large, LabelImage::U32(vec![0, 65_536, 7]));
-    }
 }

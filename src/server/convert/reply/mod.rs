@@ -7,7 +7,7 @@ mod summary;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Outputs, micros, timestamp};
+use super::{super::shm::Slot, Outputs, frame_failure, micros, timestamp};
 use crate::{
     decode,
     frame::{Frame, FrameMetadata},
@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub(super) use cells::ring;
+pub(in crate::server) use labels::label_image;
 
 /// What a frame's answer says beside its outcome.
 pub(in crate::server) struct Answer {
@@ -27,6 +28,18 @@ pub(in crate::server) struct Answer {
     pub(in crate::server) revision: u32,
     pub(in crate::server) received_at: SystemTime,
     pub(in crate::server) unpack: Duration,
+    /// Where its pixels are, if that is shared memory.
+    pub(in crate::server) slot: Option<Slot>,
+}
+
+impl Answer {
+    /// Whether its pixels were there when they were read. To be asked after each reading; `Err`: what its reply says.
+    pub(in crate::server) fn check(&self) -> Result<(), pb::Failed> {
+        match &self.slot {
+            None => Ok(()),
+            Some(slot) => slot.check().map_err(|error| frame_failure(&error.into())),
+        }
+    }
 }
 
 /// A frame's cells in the forms asked for.

@@ -24,7 +24,13 @@ impl Reader {
         let metadata = answer
             .metadata
             .insert(convert::echo(message.metadata.take())?);
-        let incoming = convert::frame(std::mem::take(message), metadata)?;
+        let limits = self.shared.limits.frame();
+        let slots = convert::Slots {
+            regions: &self.shared.regions,
+            peer: &self.peer,
+        };
+        let incoming = convert::frame(std::mem::take(message), metadata, slots, &limits)?;
+        answer.slot = incoming.slot().cloned();
         if self.cell.is_in_flight(answer.id) {
             return Err(convert::duplicate_id(answer.id));
         }
@@ -34,7 +40,6 @@ impl Reader {
         let deadline = incoming.deadline;
         let measure_on = incoming.measure_on;
         let flat_field = self.settled.flat_field.clone();
-        let limits = self.shared.limits.frame();
         let frame = match incoming.takes_long() || flat_field.is_some() {
             false => incoming.into_frame(&limits)?,
             true => {

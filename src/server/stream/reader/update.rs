@@ -1,7 +1,7 @@
 //! New settings for the frames that follow.
 
 use super::{
-    super::{cell::Frames, work_pool::on_work_pool},
+    super::{UPDATE, cell::Frames, work_pool::on_work_pool},
     Reader, Stop,
 };
 use crate::{proto as pb, server::convert};
@@ -34,6 +34,6 @@ impl Reader {
                 state.forgotten.push_back((seq, forgotten));
             }
         });
-        self.announce("update").await
+        self.announce(UPDATE).await
     }
 }

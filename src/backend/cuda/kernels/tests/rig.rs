@@ -12,7 +12,8 @@ use std::{
 use libloading::Library;
 
 use super::super::{
-    Addresses, Answer, LaneArgs, Launch, Sizes, after_engine, before_engine, fill, read,
+    Addresses, Answer, LaneArgs, Launch, Sizes, after_engine, before_engine, fill, fill_pixels,
+    read,
 };
 use crate::{
     decode::Bounds,
@@ -232,7 +233,7 @@ impl<'a> Rig<'a> {
     pub(super) fn before(&mut self, frame: &Frame, params: &Params) {
         self.sequence += 1;
         let upload = self.upload.bytes_mut();
-        let n = fill(
+        let pixels = fill(
             upload,
             &self.sizes,
             self.sequence,
@@ -241,7 +242,8 @@ impl<'a> Rig<'a> {
             self.model,
         )
         .unwrap();
-        assert!(n <= self.sizes.upload);
+        assert!(pixels.end <= self.sizes.upload);
+        fill_pixels(&mut self.upload.bytes_mut()[pixels], frame);
         self.run(before_engine(&self.model.head));
     }
 
