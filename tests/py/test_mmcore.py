@@ -1,0 +1,9 @@
+"""The client in pymmcore-plus: the real Micro-Manager core with its demo camera, against a real daemon."""
+
+from venvs import CLIENT, client_in, pytest_in, python_of
+
+
+def test_a_micro_manager_core_is_segmented_while_it_acquires(tmp_path):
+    python = python_of("microscopes")
+    # The tests leave out what only the machine's load would decide.
+    pytest_in(python, CLIENT / "tests/mmcore", PYTHONPATH=str(client_in(python, tmp_path)), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
