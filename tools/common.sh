@@ -97,9 +97,17 @@ wheel() {
     }
 }
 
+# What manifests are held against: schemas of Kubernetes, models of KServe (23 MB). Neither is imported.
+kubernetes_wheels() {
+    wheel kubernetes-validate 1.37.0 kubernetes_validate && wheel kserve 0.21.0 kserve
+}
+
 # NVIDIA's own libraries, as far as PyPI has them and they do something without a GPU (140 MB).
 tensorrt_wheels() {
     wheel tensorrt-rtx-cu13-libs 1.7.1.116 tensorrt_rtx_libs &&
         wheel tensorrt-lean-cu13-libs 11.4.0.106 tensorrt_lean_libs &&
         wheel tensorrt-dispatch-cu13-libs 11.4.0.106 tensorrt_dispatch_libs
 }
+
+# axe-core, which looks for what keeps people from using a page, as a Python package carries it (0.6 MB).
+axe_wheel() { wheel axe-playwright-python 0.1.8 axe_playwright_python; }

@@ -290,9 +290,9 @@ def test_results_do_not_go_among_the_images(tmp_path, tiny_model):
 
 
 def test_growth_is_said_of_the_demo_frames_made_hours_apart(tmp_path):
-    demo_file_copies(tmp_path, 6)
+    demo_file_copies(tmp_path, 5)
     out = tmp_path / "out"
     done = run("segment", tmp_path, "--out", out, "--growth", "--interval", "1h", "--tiling", "off")
-    growth = lines(out)["t06"]["segmented"]["growth"]
-    assert growth["points"] == 6 and growth["count"] is not None
+    growth = lines(out)["t05"]["segmented"]["growth"]
+    assert growth["points"] == 5 and growth["count"] is not None
     assert "count" in done.stderr and "confluence" in done.stderr

@@ -19,7 +19,7 @@ WINDOW = pb.Normalization(window=pb.Normalization.Window(low=14000, high=57000))
 
 def field(width: int, height: int) -> np.ndarray:
     """The demo's frames and their mirror images side by side."""
-    fields = [np.ascontiguousarray(demo_frame(i)[::turn, :: turn if i % 2 else 1]) for i in (0, 3, 5) for turn in (1, -1)]
+    fields = [np.ascontiguousarray(demo_frame(i)[::turn, :: turn if i % 2 else 1]) for i in (0, 2, 4) for turn in (1, -1)]
     columns, rows = -(-width // 1024), -(-height // 1022)
     lines = [np.hstack([fields[(r * columns + c) % len(fields)] for c in range(columns)]) for r in range(rows)]
     return np.ascontiguousarray(np.vstack(lines)[:height, :width])
