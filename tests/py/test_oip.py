@@ -214,7 +214,8 @@ def test_a_unix_socket(daemon):
 def test_a_client_that_does_not_wait(daemon, client):
     with pytest.raises(InferenceServerException) as told:
         client.infer(PILOT, [frame(demo_frame())], client_timeout=0.005)
-    assert told.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    # The server keeps the deadline too; on a busy machine its word for it (tonic's `Cancelled`) may come before the client's own.
+    assert told.value.status() in ("StatusCode.DEADLINE_EXCEEDED", "StatusCode.CANCELLED")
     # The next one is answered all the same.
     assert client.infer(MODEL, [frame(discs(64, 64))]).as_numpy("COUNT")[0] > 0
 
