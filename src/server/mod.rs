@@ -36,6 +36,7 @@ mod stream;
 mod tls;
 mod users;
 
+mod wording;
 use std::{
     future::Future,
     io,

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use super::{
     convert,
     observe::{Watch, Watchers},
+    wording,
 };
 use crate::{
     frame::SeriesKey,
@@ -429,20 +430,9 @@ fn micros(micros: u32) -> Duration {
 
 /// Stages that ran, in their order.
 fn stages(timing: &pb::Timing) -> impl Iterator<Item = (&'static str, Duration)> {
-    let all = [
-        ("unpack", timing.unpack),
-        ("queued", timing.queued),
-        ("copy_up", timing.copy_up),
-        ("preprocess", timing.preprocess),
-        ("infer", timing.infer),
-        ("decode", timing.decode),
-        ("copy_down", timing.copy_down),
-        ("measure", timing.measure),
-        ("track", timing.track),
-        ("encode", timing.encode),
-    ];
     // A frame that found a lane free has waited too: for no time.
-    all.into_iter()
+    wording::stages(timing)
+        .into_iter()
         .filter(|(stage, micros)| 0 < *micros || *stage == "queued")
         .map(|(stage, time)| (stage, micros(time)))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tonic::{Code, Status};
 
 use super::{
-    super::{Peer, Shared, convert::micros, dialog::FrameAnswer, stream::on_work_pool},
+    super::{Peer, Shared, convert::micros, dialog::FrameAnswer, stream::on_work_pool, wording},
     parameters::{Place, parameter},
     request::Wanted,
     tensors::Tensor,
@@ -138,40 +138,18 @@ fn told(
 
 /// The contract's times, microseconds, each under its name.
 fn times(timing: &pb::Timing) -> BTreeMap<String, oip::InferParameter> {
-    let stages = [
-        ("queued_us", timing.queued),
-        ("unpack_us", timing.unpack),
-        ("copy_up_us", timing.copy_up),
-        ("preprocess_us", timing.preprocess),
-        ("infer_us", timing.infer),
-        ("decode_us", timing.decode),
-        ("copy_down_us", timing.copy_down),
-        ("measure_us", timing.measure),
-        ("track_us", timing.track),
-        ("encode_us", timing.encode),
-        ("total_us", timing.total),
-        ("tiles", timing.tiles),
-    ];
-    let told = stages.into_iter();
-    told.map(|(name, number)| {
-        (
-            name.to_owned(),
-            parameter(Choice::Int64Param(number.into())),
-        )
-    })
-    .collect()
+    let stages = wording::stages(timing).into_iter();
+    let times = stages.chain([("total", timing.total)]);
+    times
+        .map(|(stage, time)| (format!("{stage}_us"), time))
+        .chain([("tiles".to_owned(), timing.tiles)])
+        .map(|(name, number)| (name, parameter(Choice::Int64Param(number.into()))))
+        .collect()
 }
 
-/// One a line: the contract's word for its kind, and what it says.
+/// One a line.
 fn notices(notices: &[pb::Notice]) -> String {
-    let lines: Vec<String> = notices
-        .iter()
-        .map(|notice| {
-            let kind = notice.code().as_str_name();
-            let kind = kind.strip_prefix("CODE_").unwrap_or(kind);
-            format!("{kind}: {}", notice.message)
-        })
-        .collect();
+    let lines: Vec<String> = notices.iter().map(wording::notice).collect();
     lines.join("\n")
 }
 

@@ -22,6 +22,7 @@ use crate::{
     segmentation::Segmentation,
     server::{
         Peer, Shared, convert, dialog::FrameAnswer, json, problem::Problem, stream::on_work_pool,
+        wording,
     },
 };
 
@@ -189,9 +190,7 @@ impl Told {
             headers.insert(TRUNCATED, header(&cells.truncated.to_string()));
         }
         for notice in &reply.notices {
-            let code = notice.code().as_str_name();
-            let code = code.strip_prefix("CODE_").unwrap_or(code);
-            headers.append(NOTICE, header(&format!("{code}: {}", notice.message)));
+            headers.append(NOTICE, header(&wording::notice(notice)));
         }
         if let Some(timing) = &reply.timing {
             headers.insert(SERVER_TIMING, header(&server_timing(timing)));
@@ -214,23 +213,11 @@ fn header(text: &str) -> HeaderValue {
 
 /// As browsers' tools show it; milliseconds.
 fn server_timing(timing: &pb::Timing) -> String {
-    let stages = [
-        ("queued", timing.queued),
-        ("unpack", timing.unpack),
-        ("copy_up", timing.copy_up),
-        ("preprocess", timing.preprocess),
-        ("infer", timing.infer),
-        ("decode", timing.decode),
-        ("copy_down", timing.copy_down),
-        ("measure", timing.measure),
-        ("track", timing.track),
-        ("encode", timing.encode),
-        ("total", timing.total),
-    ];
+    let stages = wording::stages(timing).into_iter();
     let told: Vec<String> = stages
-        .iter()
+        .chain([("total", timing.total)])
         .filter(|(_, micros)| 0 < *micros)
-        .map(|(stage, micros)| format!("{stage};dur={:.3}", f64::from(*micros) / 1e3))
+        .map(|(stage, micros)| format!("{stage};dur={:.3}", f64::from(micros) / 1e3))
         .collect();
     told.join(", ")
 }
