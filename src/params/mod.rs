@@ -2,10 +2,15 @@
 
 mod analysis;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 pub use analysis::{Analysis, BorderRule, Distance, GrowthOptions, Measurements, Tracking};
 use serde::{Deserialize, Serialize};
+
+use crate::frame::PIXEL_SIZES_UM;
+
+/// Camera counts that a window may be made of: a camera has 16 bits, and what is much wider makes every frame black.
+const COUNTS: RangeInclusive<f64> = -1e6..=1e6;
 
 /// Everything a lane needs to know beside the frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,18 +157,18 @@ impl Params {
 }
 
 impl Tiling {
-    /// Refuses NaN, overlap over half a tile and pixels of no size.
+    /// Refuses NaN, overlap over half a tile and pixels of a size that no camera has.
     pub fn check(&self) -> Result<(), ParamError> {
         if !(0.0 <= self.overlap && self.overlap <= 0.5) {
             let right = "must be 0 to 0.5 of a tile's side".to_owned();
             return Err(error("tiling.overlap", self.overlap, right));
         }
         match self.target_um_per_px {
-            Some(um) if !(0.0 < um && um.is_finite()) => Err(error(
-                "tiling.target_um_per_px",
-                um,
-                "must be above 0".to_owned(),
-            )),
+            Some(um) if !PIXEL_SIZES_UM.contains(&um) => {
+                let (least, most) = (PIXEL_SIZES_UM.start(), PIXEL_SIZES_UM.end());
+                let right = format!("must be {least} to {most}");
+                Err(error("tiling.target_um_per_px", um, right))
+            }
             _ => Ok(()),
         }
     }
@@ -251,18 +256,19 @@ impl Thresholds {
 }
 
 impl Normalization {
-    /// Refuses NaN, empty windows and percentiles outside 0..100.
+    /// Refuses NaN, windows that are empty or of no camera's counts, and percentiles outside 0..100.
     pub fn check(&self) -> Result<(), ParamError> {
         match *self {
             Normalization::FullRange => Ok(()),
             Normalization::Window { low, high } => {
-                if low.is_finite() && high.is_finite() && low < high {
+                if COUNTS.contains(&low) && COUNTS.contains(&high) && low < high {
                     return Ok(());
                 }
+                let (least, most) = (COUNTS.start(), COUNTS.end());
                 Err(error(
                     "normalization.window",
                     format!("{low}..{high}"),
-                    "low must be below high".to_owned(),
+                    format!("low must be below high, both {least} to {most} counts"),
                 ))
             }
             Normalization::Percentiles {
@@ -279,12 +285,13 @@ impl Normalization {
                     ));
                 }
                 let (MinSpan::Counts(span) | MinSpan::OfFullRange(span)) = min_span;
-                match 0.0 <= span && span.is_finite() {
+                let most = COUNTS.end();
+                match 0.0 <= span && span <= *most {
                     true => Ok(()),
                     false => Err(error(
                         "normalization.percentiles.min_span",
                         span,
-                        "must be 0 or more".to_owned(),
+                        format!("must be 0 to {most}"),
                     )),
                 }
             }

@@ -141,6 +141,36 @@ fn bad_options() -> Vec<(Options, Code, &'static str)> {
             "normalization.window 9..9: low must be below high",
         ),
         (
+            normalization(Policy::Window(pb::normalization::Window {
+                low: 0.0,
+                high: 1e7,
+            })),
+            InvalidArgument,
+            "normalization.window 0..10000000: low must be below high, both -1000000 to 1000000 counts",
+        ),
+        (
+            normalization(Policy::Percentiles(pb::normalization::Percentiles {
+                low: 1.0,
+                high: 99.0,
+                smoothing: None,
+                min_span: Some(1e308),
+            })),
+            InvalidArgument,
+            "must be 0 to 1000000",
+        ),
+        (
+            Options {
+                tiling: Some(pb::Tiling {
+                    mode: pb::tiling::Mode::On.into(),
+                    overlap: None,
+                    target_um_per_px: Some(1e308),
+                }),
+                ..Default::default()
+            },
+            InvalidArgument,
+            "must be 0.000001 to 1000000",
+        ),
+        (
             percentiles(-1.0, 99.0, None),
             InvalidArgument,
             "normalization.percentiles -1..99: must be 0 to 100",
