@@ -53,11 +53,28 @@ pub fn decode_image(
             }
             decode("JPEG", JpegDecoder::new(Cursor::new(file)), limits)
         }
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
-            tiff::decode(file, page, limits)
-        }
+        _ if is_tiff(file) => tiff::decode(file, page, limits),
         _ => Err(unknown(file, file.len() as u64)),
     }
+}
+
+/// Most pages that [`n_pages`] counts.
+pub const MOST_PAGES_COUNTED: usize = 1000;
+
+/// How many pages an image file has, up to [`MOST_PAGES_COUNTED`]; of a TIFF those that can be reached. 0: it is damaged at its
+/// beginning. What is no TIFF has one.
+pub fn n_pages(file: &[u8]) -> usize {
+    match is_tiff(file) {
+        true => tiff::n_pages(file),
+        false => 1,
+    }
+}
+
+fn is_tiff(file: &[u8]) -> bool {
+    matches!(
+        file,
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..]
+    )
 }
 
 fn decode(

@@ -14,7 +14,7 @@ mod metadata;
 mod samples;
 
 pub use compressed::{Compression, decompress};
-pub use encoded::decode_image;
+pub use encoded::{MOST_PAGES_COUNTED, decode_image, n_pages};
 pub use flat_field::FlatField;
 pub use format::PixelFormat;
 pub use image_file::{ImageFile, Page, PixelSize};

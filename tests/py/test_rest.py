@@ -239,6 +239,32 @@ def test_a_flat_field_and_a_reference_come_as_files(rest):
     rest.call("DELETE", at)
 
 
+def test_a_stack_is_not_taken_for_its_first_page(rest):
+    pages = np.stack([discs(96, 80, seed=seed) for seed in range(3)])
+    file = io.BytesIO()
+    tifffile.imwrite(file, pages, photometric="minisblack")
+    stack, tiff = file.getvalue(), "image/tiff"
+
+    def refused(path: str, code: int, words: str, **arguments):
+        got, _, detail = problem(rest.call("POST", path, **arguments))
+        assert got == code and words in detail, detail
+
+    image = ("stack.tif", stack, tiff)
+    several = "a TIFF file of 3 pages: say which with the parameter page"
+    refused(f"/v1/segment?{TINY}", 400, several, data=stack, headers={"Content-Type": tiff})
+    refused(f"/v1/segment?{TINY}", 400, several, data=stack, headers=BYTES)
+    refused(f"/v1/segment?{TINY}", 400, several, files={"image": image})
+    refused(f"/v1/segment?{TINY}&page=3", 422, "fewer pages", files={"image": image})
+    good = ("t.png", png(pages[0]), "image/png")
+    for part in ("flat", "dark"):
+        words = f'part "{part}" of the form: a TIFF file of 3 pages'
+        refused(f"/v1/segment?{TINY}", 400, words, files={"image": good, part: image})
+    for page, alone in enumerate(pages):
+        got = segmented(rest, f"/v1/segment?{TINY}&page={page}", stack, tiff)
+        expected = segmented(rest, f"/v1/segment?{TINY}", png(alone))
+        assert cells(reply(rest, got).frame) == cells(reply(rest, expected).frame)
+
+
 def test_curl_sends_files_and_asks_before_it_sends_much(rest, tmp_path):
     if not shutil.which("curl"):
         skip("no curl")

@@ -116,6 +116,24 @@ fn other_files_are_told_by_their_first_bytes() {
 }
 
 #[test]
+fn the_pages_of_a_file_are_counted() {
+    for (name, pages) in [
+        ("mono8.png", 1),
+        ("grey.jpg", 1),
+        ("mono16_big_endian.tif", 1),
+        ("mono16_bigtiff.tif", 1),
+        ("mono16_ome.ome.tif", 2),
+    ] {
+        assert_eq!(n_pages(&read(name)), pages, "{name}");
+    }
+    assert_eq!(n_pages(b"II*\0"), 0);
+    // A ring of directories: one whose next is itself.
+    let mut ring = b"II*\0\x08\0\0\0\0\0".to_vec();
+    ring.extend(8_u32.to_le_bytes());
+    assert!(n_pages(&ring) <= MOST_PAGES_COUNTED);
+}
+
+#[test]
 fn a_missing_page_is_named() {
     for (name, page, text) in [
         (

@@ -8,7 +8,7 @@ use tiff::{
     decoder::{Decoder, DecodingSampleType, Limits},
 };
 
-use super::dense;
+use super::{MOST_PAGES_COUNTED, dense};
 use crate::frame::{FrameError, FrameLimits, Layout, PixelFormat};
 
 pub(super) fn decode(
@@ -20,6 +20,25 @@ pub(super) fn decode(
     let decoder = decoder.map_err(|error| refusal(error, page, limits))?;
     let mut decoder = decoder.with_limits(room(limits));
     read_page(&mut decoder, page, limits)
+}
+
+/// Pages whose directories are whole.
+pub(super) fn n_pages(file: &[u8]) -> usize {
+    let decoder = Decoder::new(Metered::new(Cursor::new(file), file.len() as u64));
+    let Ok(mut decoder) = decoder else {
+        return 0;
+    };
+    let mut n = 0;
+    let mut next = decoder.ifd_pointer();
+    // Directories that form a ring end by the count.
+    while let Some(pointer) = next
+        && n < MOST_PAGES_COUNTED
+        && let Ok(directory) = decoder.read_directory(pointer)
+    {
+        n += 1;
+        next = directory.next();
+    }
+    n
 }
 
 /// Reads one page. Errors do not say which, but where there is none of that number.

@@ -3,7 +3,7 @@
 use prost_types::Duration;
 
 use super::query::{Kind, Parameter, Query};
-use crate::proto as pb;
+use crate::{proto as pb, server::problem::Problem};
 
 const fn parameter(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
     Parameter { name, kind, about }
@@ -60,8 +60,15 @@ pub(super) const PIXELS: &[Parameter] = &[
         Kind::One(&["none", "zlib", "lz4"]),
         "Of raw pixels: how they are compressed.",
     ),
-    parameter("page", Kind::Whole, "Of a TIFF: which page, from 0."),
+    parameter(
+        PAGE,
+        Kind::Whole,
+        "Of a TIFF: which page, from 0; of several pages one must be chosen.",
+    ),
 ];
+
+/// Of a file, where the others of [`PIXELS`] are of raw pixels.
+pub(super) const PAGE: &str = "page";
 
 /// Of the frame and its metadata: `Frame`, `FrameMetadata`.
 pub(super) const FRAME: &[Parameter] = &[
@@ -167,16 +174,38 @@ pub(super) const OPTIONS: &[Parameter] = &[
     parameter("name", Kind::Text, "What status and logs call it."),
 ];
 
-/// What was said of the pixels; None: they are a file.
-pub(super) fn raw(query: &Query) -> Option<pb::RawPixels> {
-    let format = format!("PIXEL_FORMAT_{}", query.text("format")?.to_uppercase());
+/// What raw pixels cannot do without.
+const NEEDED: [&str; 3] = ["format", "width", "height"];
+
+/// What was said of the pixels; None: they are a file. Errors: raw pixels that are half described.
+pub(super) fn raw(query: &Query) -> Result<Option<pb::RawPixels>, Problem> {
+    let said = |name: &&str| query.text(name).is_some();
+    let mut of_raw = PIXELS.iter().map(|it| it.name).filter(|it| *it != PAGE);
+    let Some(first) = of_raw.find(said) else {
+        return Ok(None);
+    };
+    let missing: Vec<&str> = NEEDED.into_iter().filter(|name| !said(name)).collect();
+    if !missing.is_empty() {
+        return Err(Problem::bad_request(format!(
+            "parameter {first:?}: describes raw pixels, which need {}; missing: {}",
+            NEEDED.join(", "),
+            missing.join(", ")
+        )));
+    }
+    if said(&PAGE) {
+        return Err(Problem::bad_request(
+            "parameter \"page\": is of a TIFF, but format says raw pixels; leave one of them out",
+        ));
+    }
+    let format = query.text("format").unwrap_or_default().to_uppercase();
+    let format = format!("PIXEL_FORMAT_{format}");
     let whole = |name| query.get(name).unwrap_or(0);
     let compression = match query.text("compression") {
         Some("zlib") => pb::Compression::Zlib,
         Some("lz4") => pb::Compression::Lz4,
         _ => pb::Compression::None,
     };
-    Some(pb::RawPixels {
+    Ok(Some(pb::RawPixels {
         format: pb::PixelFormat::from_str_name(&format)
             .unwrap_or_default()
             .into(),
@@ -187,7 +216,7 @@ pub(super) fn raw(query: &Query) -> Option<pb::RawPixels> {
         big_endian: query.get("big_endian").unwrap_or(false),
         compression: compression.into(),
         ..Default::default()
-    })
+    }))
 }
 
 /// What was said of the frame goes over what its form says.
@@ -298,13 +327,41 @@ mod tests {
             panic!("formats are words")
         };
         for format in formats {
-            let uri = format!("/?format={format}&width=3").parse().unwrap();
-            let raw = raw(&Query::of(&uri, &[PIXELS]).unwrap()).unwrap();
+            let uri = format!("/?format={format}&width=3&height=2").parse();
+            let query = Query::of(&uri.unwrap(), &[PIXELS]).unwrap();
+            let raw = raw(&query).unwrap().unwrap();
             assert_ne!(raw.format(), pb::PixelFormat::Unspecified, "{format}");
             assert_eq!(raw.width, 3);
         }
         let named = (1..=20).filter(|&n| pb::PixelFormat::try_from(n).is_ok());
         assert_eq!(formats.len(), named.count());
+    }
+
+    #[test]
+    fn raw_pixels_that_are_half_described_say_what_is_missing() {
+        for (query, words) in [
+            ("width=3&height=2", "missing: format"),
+            ("format=Mono8", "missing: width, height"),
+            ("format=Mono8&width=3", "missing: height"),
+            (
+                "big_endian=true",
+                "parameter \\\"big_endian\\\": describes raw pixels",
+            ),
+            (
+                "format=Mono8&width=3&height=2&page=1",
+                "leave one of them out",
+            ),
+        ] {
+            let uri = format!("/?{query}").parse().unwrap();
+            let refused = raw(&Query::of(&uri, &[PIXELS]).unwrap()).unwrap_err();
+            let said = format!("{refused:?}");
+            assert!(said.contains(words), "{query}: {said}");
+        }
+        for query in ["", "page=3"] {
+            let uri = format!("/?{query}").parse().unwrap();
+            let query = Query::of(&uri, &[PIXELS]).unwrap();
+            assert_eq!(raw(&query).unwrap(), None);
+        }
     }
 
     #[test]

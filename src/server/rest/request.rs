@@ -11,11 +11,12 @@ use axum::{
 use super::{
     body::{self, Part},
     content::{self, Content},
-    parameters,
+    parameters::{self, PAGE},
     query::Query,
 };
 use crate::{
     config::LimitSettings,
+    frame::{MOST_PAGES_COUNTED, n_pages},
     proto::{self as pb, frame::Pixels},
     server::{
         MESSAGE_OVERHEAD, SMALL_MESSAGE, convert, json, problem::Problem, stream::on_work_pool,
@@ -79,7 +80,7 @@ pub(super) async fn frame(
             let content = Content::of(said.as_deref())?;
             let (head, body) = request.into_parts();
             let bytes = body::whole(&head.headers, body, bounds.image, bounds.patience).await?;
-            asked.frame.pixels = Some(pixels(query, content, bytes)?);
+            asked.frame.pixels = Some(pixels(query, content, bytes).await?);
         }
         true => {
             let mut known = vec![(IMAGE, bounds.image), (METADATA, JSON)];
@@ -90,7 +91,7 @@ pub(super) async fn frame(
             let image = take(&mut parts, IMAGE)
                 .ok_or_else(|| Problem::bad_request("part \"image\" of the form: there is none"))?;
             let content = Content::of(image.content_type.as_deref())?;
-            asked.frame.pixels = Some(pixels(query, content, image.bytes)?);
+            asked.frame.pixels = Some(pixels(query, content, image.bytes).await?);
             asked.file = image.file_name.unwrap_or_default();
             if let Some(part) = take(&mut parts, METADATA) {
                 let metadata = decoded("FrameMetadata", "part \"metadata\"", part.bytes);
@@ -177,22 +178,18 @@ async fn options_of(mut parts: Vec<Part>) -> Result<pb::SessionOptions, Problem>
         Some(part) => decoded("SessionOptions", "part \"options\"", part.bytes).await?,
         None => pb::SessionOptions::default(),
     };
-    let mut image = |name| {
-        let part = take(&mut parts, name)?;
-        Some(pb::EncodedImage {
-            data: part.bytes,
-            page: 0,
-        })
-    };
-    if let Some(flat) = image(FLAT) {
+    let flat = image(&mut parts, FLAT).await?;
+    let dark = image(&mut parts, DARK).await?;
+    let reference = image(&mut parts, REFERENCE).await?;
+    if let Some(flat) = flat {
         let field = options.flat_field.get_or_insert_default();
         field.flat = Some(pb::flat_field::Flat::FlatEncoded(flat));
     }
-    if let Some(dark) = image(DARK) {
+    if let Some(dark) = dark {
         let field = options.flat_field.get_or_insert_default();
         field.dark = Some(pb::flat_field::Dark::DarkEncoded(dark));
     }
-    if let Some(reference) = image(REFERENCE) {
+    if let Some(reference) = reference {
         use pb::normalization::{Policy, reference::Image};
         let policy = options
             .normalization
@@ -213,19 +210,56 @@ fn take(parts: &mut Vec<Part>, name: &str) -> Option<Part> {
     Some(parts.swap_remove(at))
 }
 
-fn pixels(query: &Query, content: Content, bytes: Bytes) -> Result<Pixels, Problem> {
+/// A part of a form that is an image file of one page.
+async fn image(parts: &mut Vec<Part>, name: &str) -> Result<Option<pb::EncodedImage>, Problem> {
+    let Some(part) = take(parts, name) else {
+        return Ok(None);
+    };
+    let what = format!("part {name:?} of the form");
+    one_page(&part.bytes, &what, "send the one that is meant").await?;
+    Ok(Some(pb::EncodedImage {
+        data: part.bytes,
+        page: 0,
+    }))
+}
+
+/// Refuses a file of several pages: but one of them would be left out without a word. `right`: what to do instead.
+async fn one_page(file: &Bytes, what: &str, right: &str) -> Result<(), Problem> {
+    let bytes = file.clone();
+    match on_work_pool(move || n_pages(&bytes)).await {
+        // What is no whole file is refused where it is decoded.
+        None | Some(0 | 1) => Ok(()),
+        Some(n) => {
+            let n = match n {
+                MOST_PAGES_COUNTED => format!("{n} pages or more"),
+                n => format!("{n} pages"),
+            };
+            let detail = format!("{what}: a TIFF file of {n}: {right}");
+            Err(Problem::bad_request(detail))
+        }
+    }
+}
+
+async fn pixels(query: &Query, content: Content, bytes: Bytes) -> Result<Pixels, Problem> {
     content.check(&bytes)?;
-    match parameters::raw(query) {
+    match parameters::raw(query)? {
         Some(raw) if content == Content::Bytes => {
             Ok(Pixels::Raw(pb::RawPixels { data: bytes, ..raw }))
         }
         Some(_) => Err(Problem::bad_request(
             "parameter \"format\": says raw pixels, but the content type says an image file; leave one of them out",
         )),
-        None => Ok(Pixels::Encoded(pb::EncodedImage {
-            data: bytes,
-            page: query.get("page").unwrap_or(0),
-        })),
+        None => {
+            let page = query.get(PAGE);
+            if page.is_none() {
+                let right = "say which with the parameter page, from 0; one a request";
+                one_page(&bytes, "the image", right).await?;
+            }
+            Ok(Pixels::Encoded(pb::EncodedImage {
+                data: bytes,
+                page: page.unwrap_or(0),
+            }))
+        }
     }
 }
 

@@ -36,6 +36,14 @@ async fn what_is_wrong_is_named_and_nothing_is_left_behind() {
         ),
         (
             "POST",
+            "/v1/segment?width=32&height=24",
+            BYTES,
+            &PIXELS,
+            (400, "BAD_REQUEST"),
+            "missing: format",
+        ),
+        (
+            "POST",
             "/v1/segment?format=Mono9",
             BYTES,
             &PIXELS,
