@@ -41,7 +41,8 @@ pub struct LimitSettings {
     /// Seconds that a client may take from its connection to HTTP's first words, TLS included; again, from another machine, to a
     /// first call that its role allows; and again to a stream's first message.
     pub first_message_s: u64,
-    /// Seconds without a request after which a session of REST, or a sequence of the Open Inference Protocol, is closed.
+    /// Seconds without a request after which a session of REST, or a sequence of the Open Inference Protocol, is closed; before its
+    /// first frame 60 at most.
     pub session_idle_s: u64,
     /// Seconds between HTTP/2 pings to a silent client; one that does not answer in 20 s is gone.
     pub keepalive_s: u64,

@@ -61,6 +61,8 @@ pub(super) struct Answering {
 struct Waiting {
     /// As opened, or as the last update or reload changed it.
     opened: Arc<pb::SessionOpened>,
+    /// Whether a frame was sent, ever.
+    has_had_a_frame: bool,
     frames: VecDeque<oneshot::Sender<Result<FrameAnswer, Status>>>,
     updates: VecDeque<oneshot::Sender<Result<pb::SessionChanged, Status>>>,
     closing: Option<oneshot::Sender<Result<pb::SessionClosed, Status>>>,
@@ -103,6 +105,11 @@ impl Dialog {
         Arc::clone(&lock(&self.waiting).opened)
     }
 
+    /// Whether it was sent a frame so far.
+    pub(super) fn has_had_a_frame(&self) -> bool {
+        lock(&self.waiting).has_had_a_frame
+    }
+
     /// Segments a frame; waits for its answer. `id` must tell it from the others in flight. Errors: how the session ended.
     pub(super) async fn frame(&self, frame: pb::Frame) -> Result<FrameAnswer, Status> {
         self.offer(frame).await?.answer().await
@@ -113,7 +120,10 @@ impl Dialog {
     pub(super) async fn offer(&self, frame: pb::Frame) -> Result<Answering, Status> {
         let id = frame.id;
         let receiver = self
-            .send(Request::Frame(frame), |waiting| &mut waiting.frames)
+            .send(Request::Frame(frame), |waiting| {
+                waiting.has_had_a_frame = true;
+                &mut waiting.frames
+            })
             .await?;
         let requests = lock(&self.requests).as_ref().map(mpsc::Sender::downgrade);
         Ok(Answering {

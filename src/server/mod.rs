@@ -12,6 +12,7 @@ mod dialog;
 mod gate;
 mod grpc;
 mod health;
+mod held;
 mod http;
 mod inference;
 mod json;
@@ -35,8 +36,8 @@ mod status;
 mod stream;
 mod tls;
 mod users;
-
 mod wording;
+
 use std::{
     future::Future,
     io,
@@ -214,7 +215,7 @@ impl Server {
             regions: Regions::new(&settings.shared_memory),
             metrics,
             budget: Budget::new(limits.frames_in_flight_bytes),
-            rest: rest::Sessions::new(limits.session_idle()),
+            rest: rest::Sessions::default(),
             draining: watch::Sender::new(None),
             limits,
         };
@@ -381,11 +382,24 @@ impl Shared {
                 .attend(now, |origin| self.connections.has(&origin));
             let idle = self.limits.session_idle();
             let of_sequences = self.inference.close_idle(now, idle);
-            for session in self.rest.sweep(now).into_iter().chain(of_sequences) {
+            for session in self
+                .rest
+                .close_idle(now, idle)
+                .into_iter()
+                .chain(of_sequences)
+            {
                 self.metrics.refuse(Bound::SessionIdle);
                 info!(%session, "session given up: nobody has asked for it in a while");
             }
         }
+    }
+
+    /// When the next session between calls of `peer`, or of anybody, ends unless somebody asks for it. None: there is none.
+    fn next_end(&self, peer: Option<&str>) -> Option<Duration> {
+        let (now, idle) = (Instant::now(), self.limits.session_idle());
+        let of_rest = self.rest.next_end(peer, now, idle);
+        let of_sequences = self.inference.next_end(peer, now, idle);
+        of_rest.into_iter().chain(of_sequences).min()
     }
 
     fn max_message(&self) -> usize {

@@ -13,10 +13,12 @@ use axum::{
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
+use super::convert::RETRY_PUSHBACK;
+
 /// What a problem's body is.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Seconds after which a call that met a full or a stopping daemon may be made again.
+/// Seconds after which a call that met a full or a stopping daemon may be made again, where nothing else is known.
 const AGAIN_S: u64 = 1;
 
 /// Why a call was not answered as it was asked for.
@@ -86,11 +88,18 @@ impl From<Status> for Problem {
         let problem = Problem::new(http, code, status.message());
         match http {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                problem.again_after(AGAIN_S)
+                problem.again_after(seconds_of(&status).unwrap_or(AGAIN_S))
             }
             _ => problem,
         }
     }
+}
+
+/// When the call may be made again, whole seconds, if `status` says so.
+fn seconds_of(status: &Status) -> Option<u64> {
+    let ms = status.metadata().get(RETRY_PUSHBACK)?.to_str().ok()?;
+    let ms: u64 = ms.parse().ok()?;
+    Some(ms.div_ceil(1000).max(AGAIN_S))
 }
 
 impl IntoResponse for Problem {

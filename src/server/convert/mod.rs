@@ -38,6 +38,20 @@ pub(super) enum Refusal {
     Internal(String),
 }
 
+/// What gRPC's own retries wait for, milliseconds.
+pub(super) const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Longest time after which a client is told to try again: places come free sooner than is known, too.
+const LONGEST_PUSHBACK: Duration = Duration::from_secs(60);
+
+/// There is no room for more; `free_in`: when there will be.
+pub(super) fn full(why: String, free_in: Duration) -> Status {
+    let ms = free_in.min(LONGEST_PUSHBACK).as_millis() as u64;
+    let mut status = Status::resource_exhausted(why);
+    status.metadata_mut().insert(RETRY_PUSHBACK, ms.into());
+    status
+}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();

@@ -13,7 +13,7 @@ use super::{
     describe,
     options::InSequence,
     request::{Asked, Wanted},
-    sequences::{Key, Sequence},
+    sequences::{Key, Name, Sequence},
 };
 use crate::{inference as oip, proto as pb};
 
@@ -129,7 +129,7 @@ impl Asking {
             .as_ref()
             .is_err_and(|status| status.code() != Code::InvalidArgument);
         if sequence.is_last || is_over {
-            self.shared.inference.sequences.end(&key, &dialog);
+            self.shared.inference.sequences.forget(&key, &dialog);
         }
         Ok(Underway {
             answering: offered?,
@@ -142,8 +142,10 @@ impl Asking {
     fn key(&self, served: &Served, sequence: &InSequence) -> Key {
         Key {
             peer: self.peer.to_string(),
-            model: served.name().to_owned(),
-            id: sequence.id.clone(),
+            name: Name {
+                model: served.name().to_owned(),
+                id: sequence.id.clone(),
+            },
         }
     }
 
@@ -184,14 +186,14 @@ impl Asking {
         if place.is_first {
             let dialog = self.open(options.clone()).await?;
             let sequences = &self.shared.inference.sequences;
-            sequences.start(key.clone(), Arc::clone(&dialog), options);
+            sequences.keep(key.clone(), Arc::clone(&dialog), options);
             return Ok(dialog);
         }
         let open = open.ok_or_else(|| {
-            let id = &key.id;
+            let id = &key.name.id;
             Status::invalid_argument(format!(
                 "inference request for sequence {id} to model '{}' must specify the START flag on the first request of the sequence; one without requests for {} s is closed",
-                key.model,
+                key.name.model,
                 self.shared.limits.session_idle_s
             ))
         })?;
@@ -200,10 +202,10 @@ impl Asking {
             outputs: options.outputs,
             ..pb::SessionOptions::default()
         };
-        if options != default && options != open.options {
+        if options != default && options != open.beside {
             return Err(Status::invalid_argument(format!(
                 "sequence {} of model '{}' was opened with other parameters: those of tracking, normalization, tiling, delivery, priority and session_name hold from its first request on; leave them out, or repeat them",
-                key.id, key.model
+                key.name.id, key.name.model
             )));
         }
         Ok(open.dialog)

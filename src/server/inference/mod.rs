@@ -42,6 +42,16 @@ impl State {
         self.sequences.close_idle(now, idle)
     }
 
+    /// When the next sequence of `peer`, or of anybody, ends unless it is asked for.
+    pub(super) fn next_end(
+        &self,
+        peer: Option<&str>,
+        now: Instant,
+        idle: Duration,
+    ) -> Option<Duration> {
+        self.sequences.next_end(peer, now, idle)
+    }
+
     /// A number that no other frame has.
     fn next_frame_id(&self) -> u64 {
         self.frames.fetch_add(1, Ordering::Relaxed) + 1

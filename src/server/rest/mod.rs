@@ -9,7 +9,7 @@ mod answer;
 mod body;
 mod content;
 mod forms;
-mod held;
+mod frame_ids;
 mod looks;
 mod openapi;
 mod parameters;
@@ -28,10 +28,13 @@ use axum::{
 };
 use utoipa::openapi::HttpMethod;
 
-use super::{Shared, json, problem::Problem};
-pub(super) use held::Sessions;
+use super::{Shared, held::HeldSessions, json, problem::Problem};
+use frame_ids::FrameIds;
 use openapi::Described;
 pub use openapi::text as description;
+
+/// The sessions that were opened by HTTP, by their ids.
+pub(super) type Sessions = HeldSessions<String, Arc<FrameIds>>;
 
 /// A call of this door: where it is, what answers it, and what is said of it.
 struct Call {

@@ -1,9 +1,10 @@
 //! `/v1/sessions`: the same sessions as a stream's, for clients that cannot stream.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::{
-    extract::{Path, Request, State},
+    RequestExt,
+    extract::{FromRequest, Path, Request, State},
     http::{StatusCode, header::LOCATION},
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post},
@@ -14,7 +15,7 @@ use super::{
     Call,
     accept::{self, Form},
     answer::{Shown, Told},
-    held::InUse,
+    frame_ids::FrameIds,
     json_response,
     openapi::{Described, body_of_frame, body_of_json, body_of_options, cells_answer, json_answer},
     parameters::{FORM, FRAME, MEASURE_ON, OPTIONS, PIXELS, THRESHOLDS},
@@ -23,7 +24,13 @@ use super::{
 };
 use crate::{
     proto as pb,
-    server::{Peer, Shared, convert, dialog::Dialog, problem::Problem, stream::on_work_pool},
+    server::{
+        Peer, Shared, convert,
+        dialog::Dialog,
+        held::{BEFORE_A_FRAME, Held, Key},
+        problem::Problem,
+        stream::on_work_pool,
+    },
 };
 
 const OF_FRAME: &[&[Parameter]] = &[FORM, PIXELS, FRAME, THRESHOLDS, MEASURE_ON];
@@ -37,7 +44,7 @@ pub(super) fn calls() -> Vec<Call> {
     let open = Described::new("openSession", "Open a session")
         .about(
             "Tracking, growth, measure_on and live delivery need one. It belongs to who opened it. One that nobody has asked for \
-             in `limits.session_idle_s` is closed; asking for its state is asking for it.",
+             in `limits.session_idle_s`, or in a minute before its first frame, is closed; asking for its state is asking for it.",
         )
         .parameters(OF_SESSION)
         .body(body_of_options())
@@ -86,6 +93,41 @@ pub(super) fn calls() -> Vec<Call> {
     ]
 }
 
+/// A call of a session that there is, by whoever opened it.
+struct OfSession {
+    shared: Arc<Shared>,
+    key: Key<String>,
+    session: Held<Arc<FrameIds>>,
+    request: Request,
+}
+
+impl FromRequest<Arc<Shared>> for OfSession {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let peer = Peer::of_http(&request)?.to_string();
+        let Path(name) = request
+            .extract_parts::<Path<String>>()
+            .await
+            .map_err(|error| Problem::bad_request(error.body_text()))?;
+        let key = Key { peer, name };
+        let session = shared.rest.get(&key).ok_or_else(|| unknown(&key.name))?;
+        Ok(OfSession {
+            shared: Arc::clone(shared),
+            key,
+            session,
+            request,
+        })
+    }
+}
+
+impl OfSession {
+    /// Nobody finds the session any more: it has ended.
+    fn forget(&self) {
+        self.shared.rest.forget(&self.key, &self.session.dialog);
+    }
+}
+
 async fn opened(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
     let peer = Peer::of_http(&request)?;
     let query = Query::of(request.uri(), OF_SESSION)?;
@@ -93,19 +135,22 @@ async fn opened(State(shared): State<Arc<Shared>>, request: Request) -> Result<R
     let name = peer.to_string();
     let dialog = Dialog::open(Arc::clone(&shared), peer, options).await?;
     let opened = dialog.opened();
-    shared.rest.keep(dialog, name);
+    let key = Key {
+        peer: name,
+        name: opened.session.clone(),
+    };
+    shared.rest.keep(key, Arc::new(dialog), Arc::default());
     let location = format!("/v1/sessions/{}", opened.session);
     let answer = json_response("SessionOpened", &*opened)?;
     Ok((StatusCode::CREATED, [(LOCATION, location)], answer).into_response())
 }
 
-async fn segmented(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let session = session(&shared, &id, &request)?;
-    refuse_while_draining(&shared)?;
+async fn segmented(mut call: OfSession) -> Result<Response, Problem> {
+    refuse_while_draining(&call.shared)?;
+    let request = mem::take(&mut call.request);
+    let OfSession {
+        shared, session, ..
+    } = &call;
     let peer = Peer::of_http(&request)?;
     let query = Query::of(request.uri(), OF_FRAME)?;
     let form = accept::chosen(query.text("as"), request.headers())?;
@@ -118,17 +163,17 @@ async fn segmented(
     }
     let mut asked = request::frame(request, &query, Bounds::of(&shared.limits), false).await?;
     match query.text("id") {
-        None => asked.frame.id = session.next_id(),
-        Some(_) => session.brought_id(asked.frame.id),
+        None => asked.frame.id = session.beside.next(),
+        Some(_) => session.beside.brought(asked.frame.id),
     }
     let shown = (form == Form::Overlay).then(|| Shown {
         frame: asked.frame.clone(),
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         peer,
     });
     let answer = session.dialog.frame(asked.frame).await;
     let told = Told {
-        answer: answer.map_err(|status| over(&shared, &session, status))?,
+        answer: answer.map_err(|status| over(&call, status))?,
         form,
         file: asked.file,
         shown,
@@ -137,53 +182,39 @@ async fn segmented(
     Ok(told.respond().await)
 }
 
-async fn changed(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let session = session(&shared, &id, &request)?;
-    refuse_while_draining(&shared)?;
+async fn changed(mut call: OfSession) -> Result<Response, Problem> {
+    refuse_while_draining(&call.shared)?;
+    let request = mem::take(&mut call.request);
     Query::of(request.uri(), NONE)?;
-    let bounds = Bounds::of(&shared.limits);
+    let bounds = Bounds::of(&call.shared.limits);
     let update: pb::SessionUpdate = request::message(request, "SessionUpdate", bounds).await?;
-    try_out(&shared, &session, &update).await?;
-    let changed = session.dialog.update(update).await;
-    let changed = changed.map_err(|status| over(&shared, &session, status))?;
-    json_response("SessionChanged", &changed)
+    let dialog = &call.session.dialog;
+    try_out(&call.shared, dialog, &update).await?;
+    let changed = dialog.update(update).await;
+    json_response(
+        "SessionChanged",
+        &changed.map_err(|status| over(&call, status))?,
+    )
 }
 
-async fn status(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let session = session(&shared, &id, &request)?;
-    Query::of(request.uri(), NONE)?;
-    let all = shared.status().sessions;
-    let own = all.into_iter().find(|status| status.session == id);
+async fn status(call: OfSession) -> Result<Response, Problem> {
+    Query::of(call.request.uri(), NONE)?;
+    let all = call.shared.status().sessions;
+    let own = all
+        .into_iter()
+        .find(|status| status.session == call.key.name);
     let own = own.ok_or_else(|| {
-        shared.rest.forget(&session);
-        unknown(&id)
+        call.forget();
+        unknown(&call.key.name)
     })?;
     json_response("SessionStatus", &own)
 }
 
-async fn closed(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let session = session(&shared, &id, &request)?;
-    Query::of(request.uri(), NONE)?;
-    let closed = session.dialog.close().await;
-    shared.rest.forget(&session);
+async fn closed(call: OfSession) -> Result<Response, Problem> {
+    Query::of(call.request.uri(), NONE)?;
+    let closed = call.session.dialog.close().await;
+    call.forget();
     json_response("SessionClosed", &closed?)
-}
-
-fn session(shared: &Shared, id: &str, request: &Request) -> Result<InUse, Problem> {
-    let peer = Peer::of_http(request)?.to_string();
-    shared.rest.of(id, &peer).ok_or_else(|| unknown(id))
 }
 
 /// A session that drains answers what it has; what comes now would be told so only after that.
@@ -197,24 +228,26 @@ fn refuse_while_draining(shared: &Shared) -> Result<(), Problem> {
 /// Somebody else's is told from none by nothing.
 fn unknown(id: &str) -> Problem {
     let detail = format!(
-        "session {id:?}: there is none of yours; it was closed, or nobody asked for it in a while: open another"
+        "session {id:?}: there is none of yours; it was closed, or nobody asked for it in limits.session_idle_s, {} s before its \
+         first frame: open another",
+        BEFORE_A_FRAME.as_secs()
     );
     Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", detail)
 }
 
-/// The session has ended: nobody finds it any more.
-fn over(shared: &Shared, session: &InUse, status: tonic::Status) -> Problem {
-    shared.rest.forget(session);
+/// The session has ended.
+fn over(call: &OfSession, status: tonic::Status) -> Problem {
+    call.forget();
     status.into()
 }
 
 /// A stream ends by an update that is refused. Here it is tried out before, so that the session stays.
 async fn try_out(
     shared: &Shared,
-    session: &InUse,
+    dialog: &Dialog,
     update: &pb::SessionUpdate,
 ) -> Result<(), Problem> {
-    let opened = session.dialog.opened();
+    let opened = dialog.opened();
     let model = opened.model.as_ref().map_or("", |model| &model.name);
     let Some(served) = shared.models.get(model) else {
         // It was taken out of service: the session, which keeps it, knows better.

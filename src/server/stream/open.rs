@@ -7,7 +7,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::{
-    super::{Peer, Shared, account::Who, convert, places::Place},
+    super::{Peer, Shared, account::Who, convert, held::BEFORE_A_FRAME, places::Place},
     cell::{Cell, Frames, Pending},
     reader::Reader,
     seat::Seat,
@@ -47,16 +47,20 @@ where
     let place = place.map_err(|_| {
         shared.metrics.refuse(Bound::Sessions);
         let most = shared.limits.sessions;
-        Status::resource_exhausted(format!(
-            "{most} sessions are open: no more are served; try again when one has ended"
-        ))
+        no_place(
+            &shared,
+            None,
+            &format!("{most} sessions are open: no more are served"),
+        )
     })?;
     let (name, most) = (peer.to_string(), peer.max_sessions());
     let own_place = shared.peers.take(name, most).map_err(|_| {
         shared.metrics.refuse(Bound::SessionsPerPeer);
-        Status::resource_exhausted(format!(
-            "{peer} has {most} sessions open: no more are served to one peer; try again when one has ended"
-        ))
+        no_place(
+            &shared,
+            Some(&peer),
+            &format!("{peer} has {most} sessions open: no more are served to one peer"),
+        )
     })?;
     let options = first_message(&shared, &mut requests).await?;
     let served = shared.models.get(&options.model).ok_or_else(|| {
@@ -179,6 +183,23 @@ where
     Err(Status::invalid_argument(format!(
         "the first message must be `open`, but it was {kind}"
     )))
+}
+
+/// `why` there is no place for a session, and when there may be one again: of those that are open between calls (of `peer`'s, or of
+/// anybody's) it is known when they end.
+fn no_place(shared: &Shared, peer: Option<&Peer>, why: &str) -> Status {
+    let its = peer.map(Peer::to_string);
+    let Some(left) = shared.next_end(its.as_deref()) else {
+        return Status::resource_exhausted(format!("{why}; try again when one has ended"));
+    };
+    let (left_s, idle_s) = (left.as_secs() + 1, shared.limits.session_idle_s);
+    let unused_s = BEFORE_A_FRAME.as_secs().min(idle_s);
+    let text = format!(
+        "{why}; try again when one has ended. Sessions of REST and sequences stay open between calls, until nobody has asked for \
+         one in {idle_s} s (limits.session_idle_s; {unused_s} s before its first frame): the next ends in {left_s} s. \
+         DELETE /v1/sessions/ID or a request with sequence_end ends one now; /v1/status lists them"
+    );
+    convert::full(text, left)
 }
 
 /// For a client that comes too late.

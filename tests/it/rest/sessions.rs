@@ -121,21 +121,35 @@ async fn a_daemon_that_drains_answers_what_is_in_flight_and_closes_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_count_with_those_of_streams() {
+async fn a_place_that_is_taken_is_told_with_when_it_comes_free() {
     let daemon = Daemon::limited(LimitSettings {
         sessions: 1,
         ..Default::default()
     });
     let session = open(&daemon, "{}").await;
-    let answer = call(&daemon, "POST", "/v1/sessions", JSON, b"{}").await;
-    let (code, word, _) = answer.problem();
-    assert_eq!((code, word.as_str()), (429, "RESOURCE_EXHAUSTED"));
-    assert!(
-        answer.headers.contains("retry-after: 1"),
-        "{}",
-        answer.headers
-    );
+    let again = async || {
+        let answer = call(&daemon, "POST", "/v1/sessions", JSON, b"{}").await;
+        let (code, word, detail) = answer.problem();
+        assert_eq!((code, word.as_str()), (429, "RESOURCE_EXHAUSTED"));
+        let (_, after) = answer.headers.split_once("retry-after: ").unwrap();
+        let after: u64 = after.lines().next().unwrap().parse().unwrap();
+        (after, detail)
+    };
+    // One that had no frame yet ends within a minute, one that had in half an hour: nobody is told to wait so long.
+    let (after, detail) = again().await;
+    assert!(50 < after && after <= 60, "{after}");
+    assert!(detail.contains("60 s before its first frame"), "{detail}");
+    assert!(detail.contains("DELETE /v1/sessions/ID"), "{detail}");
     assert_eq!(frame(&daemon, &session, "").await.code, 200);
+    let (after, detail) = again().await;
+    assert_eq!(after, 60);
+    let left = detail.split_once("the next ends in ").unwrap().1;
+    let left: u64 = left.split(' ').next().unwrap().parse().unwrap();
+    assert!(1700 < left && left <= 1801, "{detail}");
+    let at = format!("/v1/sessions/{session}");
+    assert_eq!(call(&daemon, "DELETE", &at, "", b"").await.code, 200);
+    no_session_is_left(&daemon).await;
+    open(&daemon, "{}").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
