@@ -413,8 +413,10 @@ def test_the_commands_of_the_documents_run(rest, tmp_path):
     if not shutil.which("curl"):
         skip("no curl")
     image = discs(2048, 2048, dtype=np.uint16, peak=60000)
-    for name in ("frame.png", "t01.png", "t02.png"):
+    for name in ("frame.png", "t01.png", "t02.png", "reference.png"):
         (tmp_path / name).write_bytes(png(discs(96, 80)))
+    for name, counts in (("flat.png", 200), ("dark.png", 2)):
+        (tmp_path / name).write_bytes(png(np.full((80, 96), counts, np.uint8)))
     tifffile.imwrite(tmp_path / "frame.tif", discs(96, 80))
     (tmp_path / "frame.raw").write_bytes(image.tobytes())
     ran = 0

@@ -320,7 +320,8 @@ fn written() -> String {
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(
                     "Camera frames in, each cell's mask out. Messages are those of the contract `cellseg.v1`, in protobuf's \
-                     canonical JSON with the contract's field names. Coordinates are pixel edges.",
+                     canonical JSON with the contract's field names. Coordinates are pixel edges. What the page at `/` asks for \
+                     (`/assets`, `/login`, `/logout`, `/v1/observe`) changes with it, and is not described.",
                 ))
                 .license(Some(
                     LicenseBuilder::new().name("MIT OR Apache-2.0").build(),
