@@ -307,6 +307,14 @@ def test_shared_memory_that_cannot_be_meant(memory_client):
         small = outputs("LABELS")
         small[0].set_shared_memory("r", 16)
         refused("INVALID_ARGUMENT", "should be at least 8192 bytes", client.infer, MODEL, [tensor("r", 4096)], outputs=small)
+        # Where an answer could not be written no frame is segmented, and no sequence begins.
+        os.chmod(region.file, 0o644)
+        client.register_system_shared_memory("back", region.key, region.size)
+        only_read = outputs("LABELS")
+        only_read[0].set_shared_memory("back", 8192)
+        first = {"outputs": only_read, "sequence_id": 7, "sequence_start": True}
+        refused("PERMISSION_DENIED", "can only be read", client.infer, MODEL, [tensor("r", 4096)], **first)
+        refused("INVALID_ARGUMENT", "START", client.infer, MODEL, [tensor("r", 4096)], sequence_id=7)
         # Truncated under the server's feet.
         os.truncate(region.file, 0)
         with pytest.raises(InferenceServerException, match="r"):

@@ -175,6 +175,13 @@ impl Place {
         }
     }
 
+    /// The same, and whether an answer may be written there. Errors: as above, and memory that can only be read.
+    pub(super) fn check_for_answer(&self, regions: &Regions, peer: &Peer) -> Result<(), Status> {
+        self.check(regions, peer)?;
+        // No bytes yet: it is refused as they would be.
+        Ok(regions.write(peer, &self.region, self.offset, &[])?)
+    }
+
     /// As the answer's tensor says it, with as many bytes as were written.
     pub(super) fn told(&self, written: usize) -> BTreeMap<String, InferParameter> {
         let whole = |number: u64| Choice::Int64Param(i64::try_from(number).unwrap_or(i64::MAX));

@@ -49,7 +49,7 @@ impl Asked {
         for (_, place) in &wanted.outputs {
             place
                 .as_ref()
-                .map_or(Ok(()), |place| place.check(regions, peer))?;
+                .map_or(Ok(()), |place| place.check_for_answer(regions, peer))?;
         }
         let raw = request.raw_input_contents;
         let mut pixels = frame::pixels(model, &request.inputs, raw, (regions, peer))?;
