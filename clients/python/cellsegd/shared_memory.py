@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import secrets
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Memory:
         if offer.socket:
             self.fd = os.memfd_create("cellsegd-client", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         elif offer.keys:
+            _sweep(offer.keys[0])
             self.key = offer.keys[0].replace("*", f"{os.getpid()}-{secrets.token_hex(8)}", 1).replace("*", "")
             # The daemon runs as another user: what others may read it may.
             self.fd = os.open(_FOLDER + self.key, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -67,6 +69,7 @@ class Memory:
                 _seal(self.fd)
             else:
                 os.fchmod(self.fd, 0o644)
+                _lock(self.fd)
             self._map = mmap.mmap(self.fd, self.byte_size)
         except OSError:
             self._forget()
@@ -106,7 +109,8 @@ class Memory:
     def _forget(self) -> None:
         os.close(self.fd)
         if self.key is not None:
-            os.unlink(_FOLDER + self.key)
+            with suppress(FileNotFoundError):
+                os.unlink(_FOLDER + self.key)
 
 
 def memory_for(offer: pb.ListRegionsReply | None, n_bytes: int, slots: int) -> Memory | None:
@@ -170,6 +174,47 @@ def _bytes_of(layout: pb.RawPixels) -> int:
         pb.PIXEL_FORMAT_BGRA8: 4, pb.PIXEL_FORMAT_RGB16: 6,
     }  # fmt: skip
     return layout.width * layout.height * samples.get(layout.format, 2)
+
+
+def _sweep(pattern: str) -> None:
+    """Removes what programs of this user left that were killed: files of the names above whose process is gone."""
+    first, star, last = pattern.partition("*")
+    name = re.compile(re.escape(first) + "([0-9]+)-[0-9a-f]{16}" + re.escape(last.replace("*", "")))
+    for file in os.listdir(_FOLDER) if star else []:
+        found = name.fullmatch("/" + file)
+        if found and not _runs(int(found[1])):
+            # Others' files, and those that somebody else has removed by now.
+            with suppress(OSError):
+                _remove(os.path.join(_FOLDER, file))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _remove(path: str) -> None:
+    """OSError where it is not ours, or in use: a process of another container has its number there, and its lock here."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            _lock(fd)
+            os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    """As long as this is open nobody else may take it for left behind. OSError where somebody else has the lock."""
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _seal(fd: int) -> None:
