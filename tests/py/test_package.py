@@ -39,6 +39,13 @@ def pages(tmp_path_factory):
     return folder
 
 
+def test_the_package_has_every_proto():
+    packed = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["metadata"]["deb"]["assets"]
+    places = {f"{into}{Path(file).name}" for file, into, _ in packed}
+    for proto in (ROOT / "proto").rglob("*.proto"):
+        assert f"usr/share/cellsegd/{proto.relative_to(ROOT)}" in places
+
+
 def commands(*words: str) -> list[str]:
     """Every command below, as a person finds them: by --help."""
     text = subprocess.run([BIN, *words, "--help"], env=environment(), capture_output=True, text=True, timeout=60, check=True).stdout
