@@ -133,7 +133,8 @@ pub(super) fn passed(file: OwnedFd) -> Result<Memory, RegionError> {
             "the descriptor is for writing only: it must be one that can be read".to_owned(),
         )),
         mode => Ok(Memory {
-            writable: mode == OFlags::RDWR,
+            // What is written to one that appends goes to its end, wherever it was meant to go.
+            writable: mode == OFlags::RDWR && !flags.contains(OFlags::APPEND),
             file,
             size,
         }),

@@ -3,8 +3,10 @@
 #![allow(unsafe_code, reason = "memory of other programs is mapped")]
 
 use std::{
-    fmt, io,
-    os::fd::OwnedFd,
+    fmt,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
     ptr::{self, NonNull},
     slice,
     sync::Arc,
@@ -24,26 +26,32 @@ use super::{RegionError, error::truncated, fault::Watch, file::Memory, room::Roo
 pub(super) struct Mapping {
     /// What its frames call it.
     name: String,
-    /// Whole pages.
-    pages: NonNull<u8>,
-    mapped: usize,
+    pages: Pages,
     /// Where the region begins in them.
     lead: usize,
     len: usize,
     writable: bool,
     /// None only while it is dropped.
     watch: Option<Watch>,
-    file: OwnedFd,
+    file: File,
     /// Where the region ends in the file: it has to be as long.
     end: u64,
     /// Its share of the bounds.
     room: Room,
 }
 
-// SAFETY: it owns its pages, which any thread may read and unmap.
-unsafe impl Send for Mapping {}
-// SAFETY: through `&Mapping` pages are only read, and written as their owner's process may at any time, see `Slot`.
-unsafe impl Sync for Mapping {}
+/// What is mapped, until somebody unmaps it: whole pages from this address.
+#[derive(Clone, Copy)]
+struct Pages {
+    start: NonNull<u8>,
+    /// Bytes.
+    len: usize,
+}
+
+// SAFETY: pages are the process's; any thread may read and unmap them.
+unsafe impl Send for Pages {}
+// SAFETY: this process only reads them, whoever else writes, see `Slot`.
+unsafe impl Sync for Pages {}
 
 /// Some bytes of a region: a frame's pixels. Keeps them mapped.
 #[derive(Clone, Debug)]
@@ -85,13 +93,15 @@ impl Mapping {
             .ok_or_else(|| io::Error::other("mapped at address 0"))?;
         let mut mapping = Mapping {
             name: name.to_owned(),
-            pages,
-            mapped,
+            pages: Pages {
+                start: pages,
+                len: mapped,
+            },
             lead,
             len,
             writable,
             watch: None,
-            file,
+            file: File::from(file),
             end: offset + len as u64,
             room,
         };
@@ -133,30 +143,42 @@ impl Mapping {
         end.is_some_and(|end| end <= self.len as u64)
     }
 
-    /// The address of the region's byte `offset`, which is inside.
-    fn at(&self, offset: usize) -> *mut u8 {
-        self.pages.as_ptr().wrapping_add(self.lead + offset)
+    /// Whether its file has no name any more: nobody can open it who has not done so.
+    pub(super) fn is_unlinked(&self) -> bool {
+        fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Writes; false: it does not fit, or the region is for reading.
-    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> bool {
-        if !self.writable || !self.holds(offset, bytes.len()) {
-            return false;
-        }
-        let to = self.at(offset as usize);
-        // SAFETY: so many bytes are mapped there for writing as long as `self` lives. Whoever reads them meanwhile reads bytes,
-        // of which every value is one.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        true
+    /// The address of the region's byte `offset`, which is inside.
+    fn at(&self, offset: usize) -> *const u8 {
+        let start = self.pages.start.as_ptr().cast_const();
+        start.wrapping_add(self.lead + offset)
+    }
+
+    /// Writes bytes that lie in the region, which is for writing. By the file and not by the pages: of these a `Slot` may be out as a
+    /// `&[u8]`, under which no code of this process may write. What the kernel writes there is what any other process could write,
+    /// which a slot's readers bear. Errors: the system's; whoever sealed it meanwhile has forbidden it.
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let start = self.end - self.len as u64;
+        self.file.write_all_at(bytes, start + offset)
     }
 }
 
 impl Drop for Mapping {
+    /// Giving back the pages of a GiB takes many milliseconds: not where others wait. The last slot may go on any thread, of a lane
+    /// too, where no runtime is.
     fn drop(&mut self) {
         // Before the address can be somebody else's.
         self.watch.take();
-        // SAFETY: nobody has a `Slot` of it any more, and it was mapped so. An error would leave it mapped.
-        let _ = unsafe { munmap(self.pages.as_ptr().cast(), self.mapped) };
+        let pages = self.pages;
+        rayon::spawn(move || pages.unmap());
+    }
+}
+
+impl Pages {
+    fn unmap(self) {
+        // SAFETY: called once, by what had mapped them and was dropped: nobody has a `Slot` any more. An error would leave them
+        // mapped.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
 
@@ -194,10 +216,11 @@ impl Slot {
 
 impl AsRef<[u8]> for Slot {
     fn as_ref(&self) -> &[u8] {
-        let start = self.mapping.at(self.offset).cast_const();
+        let start = self.mapping.at(self.offset);
         // SAFETY: `Slot::new` saw that they are inside, and the mapping lives as long as the slot. Pages that go away become zeros
-        // (`fault`). Their owner may change them while we read, against the contract: rows 0 to 2 read each byte as a number that
-        // may be any, check no byte in order to trust it later, and index nothing by it that has no place for every value.
+        // (`fault`). No code of this process writes there (`Mapping::write`). Other programs may, against the contract, while we
+        // read: rows 0 to 2 read each byte as a number that may be any, check no byte in order to trust it later, and index nothing
+        // by it that has no place for every value.
         unsafe { slice::from_raw_parts(start, self.len) }
     }
 }

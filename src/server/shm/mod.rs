@@ -308,7 +308,7 @@ impl Regions {
         if !mapping.holds(offset, bytes.len()) {
             return Err(outside(name, &mapping, offset, bytes.len()));
         }
-        if !mapping.write(offset, bytes) {
+        if !mapping.is_writable() {
             return Err(RegionError::Denied(format!(
                 "region {name:?} can only be read: its file must be one that the caller and the daemon may write (rights 0666, \
                  or passed over the memory socket for reading and writing)"
@@ -323,6 +323,9 @@ impl Regions {
         let own = held.own.get(&owner).and_then(|own| own.regions.get(name));
         let passed = || held.passed.get(name).map(|passed| &passed.region);
         let region = own.or_else(passed).ok_or_else(|| unknown(name))?;
+        mapping.write(offset, bytes).map_err(|error| {
+            RegionError::Broken(format!("region {name:?} cannot be written: {error}"))
+        })?;
         let mapping = Arc::clone(&region.mapping);
         drop(held);
         mapping.check()?;

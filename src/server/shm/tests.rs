@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code, reason = "reads memory that is not there")]
 
-use std::{net::IpAddr, os::unix::process::ExitStatusExt, process::Command};
+use std::{fs, net::IpAddr, os::unix::process::ExitStatusExt, process::Command, sync::Barrier};
 
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
+    fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_setfl, ftruncate, memfd_create},
     mm::{MapFlags, ProtFlags, mmap},
 };
 
@@ -150,6 +150,67 @@ fn memory_that_is_sealed_against_new_writers_is_read() {
     assert_eq!(&slot.bytes()[..], b"seen");
     let refused = regions.write(&here, &about.name, 0, b"x").unwrap_err();
     assert!(matches!(refused, RegionError::Denied(_)), "{refused}");
+}
+
+/// An answer goes the way of any other program's write: what forbids that forbids it too.
+#[test]
+fn memory_that_is_sealed_after_it_was_passed_is_not_written() {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = memfd_create("test", flags).unwrap();
+    ftruncate(&file, 64).unwrap();
+    let regions = regions();
+    let here = ip("127.0.0.1");
+    let own = file.try_clone().unwrap();
+    let about = regions.register_passed(&here, "x", own).unwrap();
+    let slot = regions.slot(&here, &about.name, 0, 1).unwrap();
+    regions.write(&here, &about.name, 0, b"a").unwrap();
+    assert_eq!(&slot.bytes()[..], b"a");
+    fcntl_add_seals(&file, SealFlags::FUTURE_WRITE).unwrap();
+    let refused = regions.write(&here, &about.name, 0, b"b").unwrap_err();
+    assert!(matches!(refused, RegionError::Broken(_)), "{refused}");
+    assert_eq!(&slot.bytes()[..], b"a");
+}
+
+#[test]
+fn memory_whose_descriptor_appends_is_not_written() {
+    let file = memory(64);
+    fcntl_setfl(&file, OFlags::APPEND).unwrap();
+    let regions = regions();
+    let here = ip("127.0.0.1");
+    let about = regions.register_passed(&here, "x", file).unwrap();
+    assert!(!about.writable);
+}
+
+#[test]
+fn memory_is_unmapped_where_nobody_waits() {
+    let is_mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.contains("memfd:unmapped-elsewhere")
+    };
+    let file = memfd_create("unmapped-elsewhere", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&file, 64).unwrap();
+    let regions = regions();
+    let about = regions.register_passed(&ip("127.0.0.1"), "x", file);
+    let id = about.unwrap().name;
+    // Every thread of the work pool is held up, so that nothing is done there meanwhile.
+    let workers = rayon::current_num_threads();
+    let together = Arc::new(Barrier::new(workers + 1));
+    for _ in 0..workers {
+        let together = Arc::clone(&together);
+        rayon::spawn(move || {
+            together.wait();
+            together.wait();
+        });
+    }
+    together.wait();
+    regions.forget_passed(&id);
+    assert!(is_mapped());
+    together.wait();
+    let start = Instant::now();
+    while is_mapped() {
+        assert!(start.elapsed() < Duration::from_secs(60), "still mapped");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
