@@ -180,12 +180,15 @@ impl Shared {
                 running: pool.running(),
             }
         });
+        let (shared_memory_regions, shared_memory_bytes) = self.regions.used();
         Levelled {
             models: models.collect(),
             sessions: self.accounts.all().len(),
             sessions_limit: limits.sessions,
             in_flight_bytes: limits.frames_in_flight_bytes.saturating_sub(free),
             in_flight_limit_bytes: limits.frames_in_flight_bytes,
+            shared_memory_regions,
+            shared_memory_bytes,
             ..Levelled::default()
         }
     }

@@ -17,6 +17,10 @@ pub struct Levelled {
     pub in_flight_bytes: u64,
     /// Most of them, bytes.
     pub in_flight_limit_bytes: u64,
+    /// Regions of shared memory that are registered or still read.
+    pub shared_memory_regions: usize,
+    /// Their bytes.
+    pub shared_memory_bytes: u64,
     /// Each model served.
     pub models: Vec<ModelLevels>,
     /// Each GPU that the driver's management library shows.
@@ -75,6 +79,8 @@ pub(super) struct LevelsNow {
     pub(super) sessions_limit: Level,
     pub(super) in_flight_bytes: Level,
     pub(super) in_flight_limit_bytes: Level,
+    pub(super) shared_memory_regions: Level,
+    pub(super) shared_memory_bytes: Level,
     pub(super) frames_waiting: Levels<1>,
     pub(super) frames_running: Levels<1>,
     pub(super) lanes: Levels<1>,
@@ -106,6 +112,9 @@ impl LevelsNow {
         self.in_flight_bytes.set(now.in_flight_bytes as f64);
         let limit = now.in_flight_limit_bytes;
         self.in_flight_limit_bytes.set(limit as f64);
+        let regions = now.shared_memory_regions;
+        self.shared_memory_regions.set(regions as f64);
+        self.shared_memory_bytes.set(now.shared_memory_bytes as f64);
         self.set_models(&now.models);
         self.set_gpus(&now.gpus);
         self.sensor_temperature.clear();

@@ -103,6 +103,7 @@ impl Metrics {
             "sessions_limit", "Most sessions that may be open", levels.sessions_limit;
             "frames_waiting", "Frames that wait for a lane", levels.frames_waiting;
             "frames_running", "Frames on lanes", levels.frames_running;
+            "shared_memory_regions", "Regions of shared memory that are registered or still read", levels.shared_memory_regions;
             "lanes", "Lanes of a model", levels.lanes;
             "lanes_up", "Lanes of a model that run", levels.lanes_up;
             "model_identity", "What is served, and by what; always 1", levels.model_info;
@@ -113,6 +114,7 @@ impl Metrics {
             "frame_stage", Unit::Seconds, "Time of a segmented frame in each stage; stage total is from its last byte to its reply", self.stages;
             "frames_in_flight", Unit::Bytes, "Pixels admitted and not yet segmented", levels.in_flight_bytes;
             "frames_in_flight_limit", Unit::Bytes, "Most pixels that are admitted", levels.in_flight_limit_bytes;
+            "shared_memory", Unit::Bytes, "Shared memory in regions that are registered or still read", levels.shared_memory_bytes;
             "gpu_memory_used", Unit::Bytes, "Memory of the GPU in use, by anybody", levels.gpu_memory_used;
             "gpu_memory_total", Unit::Bytes, "Memory of the GPU", levels.gpu_memory_total;
             "gpu_temperature", Unit::Celsius, "Temperature of the GPU", levels.gpu_temperature;

@@ -111,6 +111,8 @@ async fn status_tells_what_each_session_did() {
         "cellsegd_frame_stage_seconds_count{model=\"fake\",stage=\"total\"} 1",
         // 32 x 24 pixels, in whole KiB.
         "cellsegd_frames_in_flight_bytes 1024.0",
+        "cellsegd_shared_memory_regions 0.0",
+        "cellsegd_shared_memory_bytes 0.0",
         "cellsegd_model_state{model=\"fake\",state=\"serving\"} 1.0",
     ] {
         assert!(metrics.contains(line), "{line} is not in:\n{metrics}");

@@ -361,6 +361,11 @@ impl Regions {
 impl Drop for Region {
     /// Pages are unlocked one by one: not where others wait.
     fn drop(&mut self) {
+    /// Regions that are registered or still read, and their bytes.
+    pub(super) fn used(&self) -> (usize, u64) {
+        self.rooms.used()
+    }
+
         if let Some(pin) = self.pin.take() {
             rayon::spawn(move || drop(pin));
         }

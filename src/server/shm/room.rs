@@ -105,6 +105,12 @@ impl Amount {
     fn take(&mut self, bytes: u64) {
         self.regions -= 1;
         self.bytes -= bytes;
+    /// Regions that are mapped, and their bytes.
+    pub(super) fn used(&self) -> (usize, u64) {
+        let all = self.lock().all;
+        (all.regions, all.bytes)
+    }
+
     }
 }
 
