@@ -155,14 +155,16 @@ impl Regions {
         }
         let memory = file::open_key(&key, owner.asker(peer.gid()))?;
         let mut held = self.lock();
-        let own = held.own.entry(owner.clone()).or_default();
+        let own = held.own.get_mut(&owner);
         // It makes room, and stays if there is not enough.
-        let replaced = own.regions.remove(name);
+        let replaced = own.and_then(|own| own.regions.remove(name));
         let place = Registration {
             key: &key,
             ..*wanted
         };
-        let region = match self.map(memory, &owner, &place, replaced.as_ref()) {
+        let mapped = self.map(&mut held, memory, &owner, &place, replaced.as_ref());
+        let own = held.own.entry(owner).or_default();
+        let region = match mapped {
             Ok(region) => region,
             Err(error) => {
                 if let Some(replaced) = replaced {
@@ -196,9 +198,11 @@ impl Regions {
             offset: 0,
             byte_size: size,
         };
-        let region = self.map(memory, &owner, &place, None)?;
+        let mut held = self.lock();
+        let region = self.map(&mut held, memory, &owner, &place, None)?;
         let about = region.about(&id);
-        self.lock().passed.insert(id, Passed { owner, region });
+        held.passed.insert(id, Passed { owner, region });
+        drop(held);
         info!(%peer, bytes = about.byte_size, "shared memory passed");
         Ok(about)
     }
@@ -209,6 +213,7 @@ impl Regions {
 
     fn map(
         &self,
+        held: &mut Held,
         memory: Memory,
         owner: &Owner,
         place: &Registration<'_>,
@@ -227,13 +232,17 @@ impl Regions {
                 memory.size
             )));
         }
-        // Not of one that frames are still read in.
-        let goes = replaced.filter(|region| {
-            let pins = usize::from(region.pin.is_some());
-            Arc::strong_count(&region.mapping) == 1 + pins
-        });
+        let goes = replaced.filter(|region| region.is_idle());
         let goes = goes.map(|region| region.mapping.room());
-        let room = self.rooms.take(owner, byte_size, goes)?;
+        let mut room = self.rooms.take(owner, byte_size, goes);
+        // Where the caller's own room is short, and then that of all.
+        for _ in 0..2 {
+            if let Err(short) = &room {
+                held.forget_unlinked(short.of.as_ref());
+                room = self.rooms.take(owner, byte_size, goes);
+            }
+        }
+        let room = room.map_err(|short| short.error)?;
         let len = usize::try_from(byte_size).map_err(|_| {
             RegionError::Invalid(format!("{byte_size} bytes: more than this machine maps"))
         })?;
@@ -314,6 +323,9 @@ impl Regions {
                  or passed over the memory socket for reading and writing)"
             )));
         }
+        mapping.write(offset, bytes).map_err(|error| {
+            RegionError::Broken(format!("region {name:?} cannot be written: {error}"))
+        })?;
         mapping.check()
     }
 
@@ -323,9 +335,6 @@ impl Regions {
         let own = held.own.get(&owner).and_then(|own| own.regions.get(name));
         let passed = || held.passed.get(name).map(|passed| &passed.region);
         let region = own.or_else(passed).ok_or_else(|| unknown(name))?;
-        mapping.write(offset, bytes).map_err(|error| {
-            RegionError::Broken(format!("region {name:?} cannot be written: {error}"))
-        })?;
         let mapping = Arc::clone(&region.mapping);
         drop(held);
         mapping.check()?;
@@ -352,20 +361,40 @@ impl Regions {
         });
     }
 
+    /// Regions that are registered or still read, and their bytes.
+    pub(super) fn used(&self) -> (usize, u64) {
+        self.rooms.used()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         // Maps, changed by single calls.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Held {
+    /// Forgets regions, of one owner or of all, whose files nobody can open any more and in which no frame is: their owner, who
+    /// unlinked them, most likely ended without a word. Room that a pinned one held is there a moment later.
+    fn forget_unlinked(&mut self, of: Option<&Owner>) {
+        for (owner, own) in &mut self.own {
+            if of.is_some_and(|of| of != owner) {
+                continue;
+            }
+            own.regions.retain(|_, region| {
+                let is_over = region.is_idle() && region.mapping.is_unlinked();
+                if is_over {
+                    let (peer, key) = (&owner.peer, &region.key);
+                    info!(peer, key, "shared memory forgotten: its file is gone");
+                }
+                !is_over
+            });
+        }
+    }
+}
+
 impl Drop for Region {
     /// Pages are unlocked one by one: not where others wait.
     fn drop(&mut self) {
-    /// Regions that are registered or still read, and their bytes.
-    pub(super) fn used(&self) -> (usize, u64) {
-        self.rooms.used()
-    }
-
         if let Some(pin) = self.pin.take() {
             rayon::spawn(move || drop(pin));
         }
@@ -373,6 +402,12 @@ impl Drop for Region {
 }
 
 impl Region {
+    /// Whether no frame is in it.
+    fn is_idle(&self) -> bool {
+        let pins = usize::from(self.pin.is_some());
+        Arc::strong_count(&self.mapping) == 1 + pins
+    }
+
     fn about(&self, name: &str) -> About {
         About {
             name: name.to_owned(),

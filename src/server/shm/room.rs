@@ -27,6 +27,14 @@ struct Amount {
     bytes: u64,
 }
 
+/// Why there is no room.
+#[derive(Debug)]
+pub(super) struct Short {
+    /// Whose regions are too many or too large; None: those of all together.
+    pub(super) of: Option<Owner>,
+    pub(super) error: RegionError,
+}
+
 /// Room for one region; given back when dropped.
 pub(super) struct Room {
     rooms: Arc<Rooms>,
@@ -49,35 +57,42 @@ impl Rooms {
         })
     }
 
-    /// Room for a region of `bytes`, in place of one of the same owner's that goes. Errors: [`RegionError::Full`].
+    /// Room for a region of `bytes`, in place of one of the same owner's that goes. Errors: with [`RegionError::Full`].
     pub(super) fn take(
         self: &Arc<Self>,
         owner: &Owner,
         bytes: u64,
         goes: Option<&Room>,
-    ) -> Result<Room, RegionError> {
+    ) -> Result<Room, Short> {
         let mut used = self.lock();
         let own = used.by.get(owner).copied().unwrap_or_default();
         let [mut all, mut own] = [used.all, own];
+        let full = |of: Option<&Owner>, why| {
+            let error = RegionError::Full(why);
+            let of = of.cloned();
+            Short { of, error }
+        };
         if let Some(goes) = goes {
             all.take(goes.bytes);
             own.take(goes.bytes);
         }
-        for (held, most, whose) in [
-            (own, self.most_own, "of this caller"),
-            (all, self.most, "of all callers"),
+        for (held, most, of, whose) in [
+            (own, self.most_own, Some(owner), "of this caller"),
+            (all, self.most, None, "of all callers"),
         ] {
             if held.regions >= most.regions {
-                return Err(RegionError::Full(format!(
+                let why = format!(
                     "{} regions {whose} are registered or in use, and no more are served: unregister one",
                     held.regions
-                )));
+                );
+                return Err(full(of, why));
             }
             if most.bytes < held.bytes.saturating_add(bytes) {
-                return Err(RegionError::Full(format!(
+                let why = format!(
                     "{bytes} bytes beside the {} {whose} that are registered or in use: at most {} bytes are served",
                     held.bytes, most.bytes
-                )));
+                );
+                return Err(full(of, why));
             }
         }
         used.all.add(bytes);
@@ -88,6 +103,12 @@ impl Rooms {
             owner: owner.clone(),
             bytes,
         })
+    }
+
+    /// Regions that are mapped, and their bytes.
+    pub(super) fn used(&self) -> (usize, u64) {
+        let all = self.lock().all;
+        (all.regions, all.bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Used> {
@@ -105,12 +126,6 @@ impl Amount {
     fn take(&mut self, bytes: u64) {
         self.regions -= 1;
         self.bytes -= bytes;
-    /// Regions that are mapped, and their bytes.
-    pub(super) fn used(&self) -> (usize, u64) {
-        let all = self.lock().all;
-        (all.regions, all.bytes)
-    }
-
     }
 }
 
@@ -146,7 +161,7 @@ mod tests {
             rooms
                 .take(owner, bytes, None)
                 .err()
-                .map(|error| error.to_string())
+                .map(|short| short.error.to_string())
         };
         let first = rooms.take(&a, 50, None).unwrap();
         assert!(refused(&a, 11).is_some_and(|why| why.contains("at most 60 bytes")));

@@ -29,6 +29,7 @@ use tonic::{Code, transport::Channel};
 use crate::{
     client::{Session, frame, outcome},
     daemon::{Daemon, Gate, PATIENCE, skipped},
+    operations::get,
 };
 
 const SLOT: usize = 32 * 24;
@@ -274,6 +275,56 @@ async fn regions_are_bounded_replaced_and_forgotten() {
     assert_eq!(forgotten.into_inner().forgotten, 0);
     let wanted = memory.registration("e", (1 << 20) - 2 * SLOT);
     controller.register(wanted).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_whose_file_is_gone_makes_room_for_others() {
+    if has_none() {
+        return;
+    }
+    let (gate, backend) = Gate::new();
+    let daemon = Daemon::start(ours(), backend, 1);
+    let (gone, other) = (Memory::new(SLOT), Memory::new(SLOT));
+    let mut controller = controller(&daemon).await;
+    for name in ["a", "b", "c"] {
+        let wanted = gone.registration(name, SLOT);
+        controller.register(wanted).await.unwrap();
+    }
+    controller
+        .register(other.registration("d", SLOT))
+        .await
+        .unwrap();
+    let told = get(&daemon, "/metrics").await.body;
+    assert!(
+        told.contains("cellsegd_shared_memory_regions 4.0"),
+        "{told}"
+    );
+    let bytes = format!("cellsegd_shared_memory_bytes {}.0", 4 * SLOT);
+    assert!(told.contains(&bytes), "{told}");
+    // While the file is there nobody else takes its place.
+    let refused = controller.register(other.registration("e", SLOT)).await;
+    assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);
+    let (mut session, _) = Session::open(&daemon, Default::default()).await;
+    session.send(Request::Frame(slot(1, "b", 0))).await;
+    let started = gate.started().await;
+    drop(gone);
+    // It is used as before while there is room.
+    let listed = controller.list_regions(pb::ListRegionsRequest {}).await;
+    assert_eq!(names(&listed.unwrap().into_inner()), ["a", "b", "c", "d"]);
+    controller
+        .register(other.registration("e", SLOT))
+        .await
+        .unwrap();
+    let listed = controller.list_regions(pb::ListRegionsRequest {}).await;
+    assert_eq!(names(&listed.unwrap().into_inner()), ["b", "d", "e"]);
+    assert_eq!(started.frame.data().len(), SLOT);
+    started.answer(2);
+    assert_eq!(outcome(&session.frame_reply().await), "2 cells");
+}
+
+fn names(listed: &pb::ListRegionsReply) -> Vec<&str> {
+    let regions = listed.regions.iter();
+    regions.map(|region| &*region.name).collect()
 }
 
 /// Settings that the test changes, and no models.
