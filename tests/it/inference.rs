@@ -443,7 +443,7 @@ async fn what_is_not_offered_says_what_is() {
     let daemon = Daemon::instant();
     let mut client = connect(&daemon).await;
     let status = client
-        .cuda_shared_memory_status(oip::CudaSharedMemoryStatusRequest::default())
+        .cuda_shared_memory_register(oip::CudaSharedMemoryRegisterRequest::default())
         .await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
@@ -451,6 +451,18 @@ async fn what_is_not_offered_says_what_is() {
         status.message().contains("system shared memory"),
         "{status}"
     );
+    // There is none, which is no error for who asks for all or gives one up.
+    let all = oip::CudaSharedMemoryStatusRequest::default();
+    let listed = client.cuda_shared_memory_status(all).await.unwrap();
+    assert!(listed.into_inner().regions.is_empty());
+    let one = oip::CudaSharedMemoryStatusRequest { name: "r".into() };
+    let status = client.cuda_shared_memory_status(one).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    for name in ["", "r"] {
+        let name = name.to_owned();
+        let asked = oip::CudaSharedMemoryUnregisterRequest { name };
+        client.cuda_shared_memory_unregister(asked).await.unwrap();
+    }
     let status = client
         .repository_model_load(oip::RepositoryModelLoadRequest::default())
         .await;

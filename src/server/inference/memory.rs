@@ -79,6 +79,16 @@ pub(super) fn unregister(
     Ok(oip::SystemSharedMemoryUnregisterResponse {})
 }
 
+/// Regions on the GPU, of which there are none. Errors: one is named.
+pub(super) fn status_on_the_gpu(name: &str) -> Result<oip::CudaSharedMemoryStatusResponse, Status> {
+    match name {
+        "" => Ok(oip::CudaSharedMemoryStatusResponse::default()),
+        name => Err(Status::not_found(format!(
+            "Unable to find cuda shared memory region: '{name}'"
+        ))),
+    }
+}
+
 /// For who asks for a region that is not there.
 pub(super) fn unknown(name: &str) -> Status {
     Status::not_found(format!(

@@ -172,9 +172,9 @@ impl GrpcInferenceService for Inference {
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<oip::CudaSharedMemoryStatusRequest>,
+        request: Request<oip::CudaSharedMemoryStatusRequest>,
     ) -> Answer<oip::CudaSharedMemoryStatusResponse> {
-        Err(memory::not_on_the_gpu())
+        memory::status_on_the_gpu(&request.get_ref().name).map(Response::new)
     }
 
     async fn cuda_shared_memory_register(
@@ -188,7 +188,8 @@ impl GrpcInferenceService for Inference {
         &self,
         _: Request<oip::CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<oip::CudaSharedMemoryUnregisterResponse> {
-        Err(memory::not_on_the_gpu())
+        // As of any region that is not there: clients give up all of both kinds before they begin.
+        Ok(Response::new(oip::CudaSharedMemoryUnregisterResponse {}))
     }
 
     async fn repository_model_load(
