@@ -1,7 +1,5 @@
 //! The page's events and pictures: what somebody who looks is told, and what it costs who is looked at.
 
-use std::time::Duration;
-
 use cellsegd::proto::{self as pb, frame_reply::Outcome, stream_request::Request};
 use serde_json::Value;
 use tokio::{
@@ -219,7 +217,7 @@ async fn so_many_may_look_at_the_same_time_and_the_next_is_told() {
             if first.ends_with(b"200") {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, again).await.expect("a place in time");
