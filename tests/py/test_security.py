@@ -1,6 +1,7 @@
 """Who is let in: TLS, tokens, client certificates, roles; by stock clients, and by the lines that `cellsegd pair` prints."""
 
 import hashlib
+import json
 import os
 import queue
 import re
@@ -157,9 +158,10 @@ def certificate_served(daemon: Secured) -> bytes:
 
 
 def test_the_printed_lines_let_a_controller_in(tmp_path, tls, tiny_settings, monkeypatch):
-    port = free_port()
+    port, http_port = free_port(), free_port()
     text = paired_text(tls, "scope-2", "--port", str(port), hosts=("localhost",))
-    settings = tiny_settings + "\n".join(re.findall(r"^    (\[.*\]|certificate = .*|key = .*|tokens = .*)$", text, re.M))
+    http = re.search(r"^    (http = .*)$", text, re.M)[1].replace("0.0.0.0:9465", f"127.0.0.1:{http_port}").replace("9464", str(free_port()))
+    settings = f"{http}\n{tiny_settings}" + "\n".join(re.findall(r"^    (\[.*\]|certificate = .*|key = .*|tokens = .*)$", text, re.M))
     controller = tmp_path / "controller"
     controller.mkdir()
     pem = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", text, re.S)[0]
@@ -184,6 +186,11 @@ def test_the_printed_lines_let_a_controller_in(tmp_path, tls, tiny_settings, mon
         cv2.imwrite(str(image), discs(64, 64, seed=1))
         flags = [controller / part if part.startswith("cellsegd-") else part for part in ours.split()]
         run("segment", *flags, "--out", tmp_path / "cells", image)
+        rest = re.search(r"^    (curl .*?/v1/segment)$", text, re.S | re.M)[1]
+        if shutil.which("curl"):
+            rest = rest.replace("9465", str(http_port)).replace("FILE", str(image))
+            shown = subprocess.run(["bash", "-c", f"{rest} --silent --show-error"], capture_output=True, text=True, timeout=60)
+            assert "instances" in json.loads(shown.stdout)["frame"]["segmentation"], shown
 
 
 def test_who_is_not_known_is_unauthenticated_and_who_may_not_is_denied(secured):

@@ -23,10 +23,11 @@ pub(super) fn of(pair: &Pair, name: &str, made: &Made, token: &str, keys: &Path)
     let host = reachable(hosts);
     let (port, role) = (pair.port, pair.role);
     // IPv6 addresses are written in brackets beside a port.
-    let at = match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
     };
+    let at = format!("{host}:{port}");
     let certificate_is = match is_new {
         true => "new",
         false => "kept",
@@ -92,7 +93,16 @@ pub(super) fn of(pair: &Pair, name: &str, made: &Made, token: &str, keys: &Path)
       -H "Content-Type: application/grpc" -H "TE: trailers" --data-binary @- -o /dev/null -D - \
       https://{at}/cellseg.v1.Segmenter/ListModels
     grpcurl -cacert cellsegd-ca.pem -H "authorization: Bearer $(cat cellsegd-token.txt)" {at} list
-    cellsegd segment --server tls://{at} --ca cellsegd-ca.pem --token-file cellsegd-token.txt --out cells FILE..."#
+    cellsegd segment --server tls://{at} --ca cellsegd-ca.pem --token-file cellsegd-token.txt --out cells FILE...
+
+4. REST and the page, if other machines are to reach them: at the top of cellsegd.toml
+
+    http = ["tcp://127.0.0.1:9464", "tls://0.0.0.0:9465"]
+
+   and on the controller
+
+    curl --cacert cellsegd-ca.pem -H "Authorization: Bearer $(cat cellsegd-token.txt)" \
+      -F image=@FILE https://{host}:9465/v1/segment"#
     ))
 }
 
