@@ -3,7 +3,10 @@
 import array
 import json
 import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from itertools import count
@@ -14,8 +17,8 @@ import numpy as np
 import pytest
 from client import TIMEOUT_S, Session, cells, failure_of, raw, tiny_options
 from conftest import skip
-from contract import pb, rpc
-from daemon import Daemon
+from contract import ROOT, STUBS, pb, rpc
+from daemon import Daemon, environment
 from frames import demo_frame, discs
 
 SHM = Path("/dev/shm")
@@ -66,6 +69,39 @@ def shared(tmp_path_factory, settings):
     keys = f'[shared_memory]\nkeys = ["/cellsegd-test-*"]\nsocket = "{folder}/memory"\n'
     with Daemon(folder, settings + keys, unix=True) as daemon:
         yield daemon
+
+
+def test_the_programs_of_the_manual_run(shared, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/shared-memory.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    program = "\n".join([*blocks, "print(told)"])
+    name = f"cellsegd-test-{os.getpid()}-{next(NEXT)}"
+    for theirs, ours in [
+        ("127.0.0.1:50051", shared.address),
+        ("cellsegd-scope1", name),
+        ("/run/cellsegd/memory.sock", memory_socket(shared)),
+    ]:
+        assert theirs in program
+        program = program.replace(theirs, ours)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(PYTHONPATH=STUBS),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr
+        cells, told = done.stdout.splitlines()
+        assert cells.endswith("cells") and "'writable': True" in told
+        assert not (SHM / name).exists(), "it leaves nothing behind"
+    finally:
+        (SHM / name).unlink(missing_ok=True)
+
+
+def memory_socket(daemon: Daemon) -> str:
+    return controller(daemon).ListRegions(pb.ListRegionsRequest(), timeout=TIMEOUT_S).socket
 
 
 def controller(daemon: Daemon, target: str | None = None) -> rpc.SharedMemoryStub:
@@ -122,11 +158,9 @@ def test_one_frame_without_a_session(shared):
 
 def pass_memory(daemon: Daemon, line: bytes, *descriptors: int) -> tuple[socket.socket, dict]:
     """What a client does with the memory socket, and what it is told."""
-    stub = controller(daemon)
-    path = stub.ListRegions(pb.ListRegionsRequest(), timeout=TIMEOUT_S).socket
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(TIMEOUT_S)
-    connection.connect(path)
+    connection.connect(memory_socket(daemon))
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     connection.sendmsg([line], rights)
     with connection.makefile() as lines:
