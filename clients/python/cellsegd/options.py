@@ -17,11 +17,10 @@ from cellsegd import contract as pb
 from cellsegd import options_file
 from cellsegd.frame import Frame
 from cellsegd.metadata import adopt
+from cellsegd.option_values import number_of, said_of, value_of, word_of, words
 
 _MEASURES = ("shape", "hull", "intensity", "background", "neighbours")
 _THRESHOLDS = ("confidence", "iou", "class_agnostic", "max_cells", "min_area_um2", "max_area_um2", "min_area_px")
-_ENUMS = {"delivery": pb.Delivery, "priority": pb.Priority, "border": pb.BorderRule, "label_by": pb.LabelBy}
-_PREFIXES = {"delivery": "DELIVERY_", "priority": "PRIORITY_", "border": "BORDER_RULE_", "label_by": "LABEL_BY_"}
 _MASKS = {
     "cells": pb.MASK_ENCODING_COCO_RLE,
     "bits": pb.MASK_ENCODING_BITS,
@@ -154,8 +153,8 @@ class Options:
                 )
         options.classes = tuple(thresholds.classes)
         options.class_confidence = dict(thresholds.class_confidence)
-        options.border = _word("border", thresholds.border)
-        options.delivery, options.priority = _word("delivery", more.delivery), _word("priority", more.priority)
+        options.border = word_of("border", thresholds.border)
+        options.delivery, options.priority = word_of("delivery", more.delivery), word_of("priority", more.priority)
         fields = {
             "normalization": "normalization",
             "tiling": "tiling",
@@ -175,21 +174,24 @@ class Options:
         """The contract's options; ValueError or TypeError names the field that is wrong and what would be right."""
         message = pb.SessionOptions()
         if self.more is not None:
-            adopt(self.more, message)
+            with said_of("more", self.more):
+                adopt(self.more, message)
         for name in ("model", "name", "window", "follow_reload"):
             if getattr(self, name):
-                setattr(message, name, getattr(self, name))
+                with said_of(name, getattr(self, name)):
+                    setattr(message, name, getattr(self, name))
         for name in ("delivery", "priority"):
             if getattr(self, name):
-                setattr(message, name, _number(name, getattr(self, name)))
+                setattr(message, name, number_of(name, getattr(self, name)))
         self._thresholds(message)
         self._analysis(message)
         if self.outputs or self.label_by:
             message.outputs.MergeFrom(outputs_message(self.outputs, self.label_by))
-        if self.flat_field is not None:
-            message.flat_field.flat_raw.CopyFrom(Frame(self.flat_field).message().raw)
-        if self.dark is not None:
-            message.flat_field.dark_raw.CopyFrom(Frame(self.dark).message().raw)
+        for name, into in (("flat_field", "flat_raw"), ("dark", "dark_raw")):
+            image = getattr(self, name)
+            if image is not None:
+                with said_of(name, image):
+                    getattr(message.flat_field, into).CopyFrom(Frame(np.asanyarray(image)).message().raw)
         return message
 
     def _thresholds(self, message: pb.SessionOptions) -> None:
@@ -203,24 +205,30 @@ class Options:
 
     def _analysis(self, message: pb.SessionOptions) -> None:
         if self.normalization is not None:
-            adopt(self.normalization, message.normalization)
+            with said_of("normalization", self.normalization):
+                adopt(self.normalization, message.normalization)
         if isinstance(self.tiling, str):
-            message.tiling.mode = _value(pb.Tiling.Mode, "MODE_", "tiling", self.tiling)
+            message.tiling.mode = value_of(pb.Tiling.Mode, "MODE_", "tiling", self.tiling)
         elif self.tiling is not None:
-            adopt(self.tiling, message.tiling)
+            with said_of("tiling", self.tiling):
+                adopt(self.tiling, message.tiling)
         if isinstance(self.measure, str) or isinstance(self.measure, Iterable):
-            for group in _words("measure", self.measure, _MEASURES, everything=True):
+            for group in words("measure", self.measure, _MEASURES, everything=True):
                 setattr(message.measurements, group, True)
         elif self.measure is not None:
-            adopt(self.measure, message.measurements)
-        for given, into in ((self.track, "tracking"), (self.growth, "growth")):
+            with said_of("measure", self.measure):
+                adopt(self.measure, message.measurements)
+        for name, into in (("track", "tracking"), ("growth", "growth")):
+            given = getattr(self, name)
             if given is True:
                 getattr(message, into).SetInParent()
             elif given is not False:
-                adopt(given, getattr(message, into))
+                with said_of(name, given):
+                    adopt(given, getattr(message, into))
                 getattr(message, into).SetInParent()
-        for line in self.region_yx:
-            corners = np.asarray(line, float)
+        with said_of("region_yx", self.region_yx):
+            lines = [np.asarray(line, float) for line in self.region_yx]
+        for corners in lines:
             if corners.ndim != 2 or corners.shape[1] != 2 or not np.isfinite(corners).all():
                 raise ValueError(f"region_yx has a line of shape {corners.shape}: must be (n, 2), row and column of each corner")
             # Half-way, at a pixel's centre, down: the pixel belongs to what is right of the line, as in the contract.
@@ -255,7 +263,8 @@ def merged_update(
             raise TypeError(f"{name!r} cannot change in a session: only {', '.join((*known, 'forget_positions'))} can")
     rest = dict(fields)
     if "normalization" in rest:
-        adopt(rest.pop("normalization"), update.normalization)
+        with said_of("normalization", rest["normalization"]):
+            adopt(rest.pop("normalization"), update.normalization)
     if "outputs" in rest or "label_by" in rest:
         update.outputs.MergeFrom(outputs_message(rest.pop("outputs", ""), rest.pop("label_by", "")))
     if rest:
@@ -269,23 +278,22 @@ def thresholds_message(fields: Mapping[str, Any]) -> pb.Thresholds:
     for name, value in fields.items():
         if name == "border":
             if value:
-                thresholds.border = _number("border", value)
-        elif name == "classes":
-            thresholds.classes.extend(value)
-        elif name == "class_confidence":
-            thresholds.class_confidence.update(value)
+                thresholds.border = number_of("border", value)
         elif value is not None:
-            try:
-                setattr(thresholds, name, value)
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"{name} {value!r}: {error}") from None
+            with said_of(name, value):
+                if name == "classes":
+                    thresholds.classes.extend(value)
+                elif name == "class_confidence":
+                    thresholds.class_confidence.update(value)
+                else:
+                    setattr(thresholds, name, value)
     return thresholds
 
 
 def outputs_message(outputs: str | Iterable[str], label_by: str = "") -> pb.Outputs:
     """The contract's outputs of the words that `Options.outputs` takes. With masks no label image is asked for: it is painted from
     them."""
-    asked = _words("outputs", outputs, _OUTPUTS)
+    asked = words("outputs", outputs, _OUTPUTS)
     message = pb.Outputs()
     forms = [word for word in asked if word in _MASKS]
     if len(forms) > 1:
@@ -298,32 +306,5 @@ def outputs_message(outputs: str | Iterable[str], label_by: str = "") -> pb.Outp
     if "raw" in asked:
         message.raw_masks = True
     if label_by:
-        message.label_by = _number("label_by", label_by)
+        message.label_by = number_of("label_by", label_by)
     return message
-
-
-def _words(what: str, given: str | Iterable[str], known: Sequence[str], everything: bool = False) -> list[str]:
-    words = [word.strip() for word in (given.split(",") if isinstance(given, str) else given)]
-    if everything and words == ["all"]:
-        return list(known)
-    for word in words:
-        if word and word not in known:
-            raise ValueError(f"{what} {word!r}: must be of {', '.join(known)}{', or all' if everything else ''}")
-    return [word for word in words if word]
-
-
-def _number(name: str, word: str) -> Any:
-    return _value(_ENUMS[name], _PREFIXES[name], name, word)
-
-
-def _value(enum: Any, prefix: str, name: str, word: str) -> Any:
-    known = [key.removeprefix(prefix) for key in enum.keys() if not key.endswith("_UNSPECIFIED")]
-    short = word.upper().removeprefix(prefix)
-    if short not in known:
-        raise ValueError(f"{name} {word!r}: must be one of {', '.join(key.lower() for key in known)}")
-    return enum.Value(prefix + short)
-
-
-def _word(name: str, number: int) -> str:
-    key = str(_ENUMS[name].Name(number)).removeprefix(_PREFIXES[name]).lower()
-    return "" if key == "unspecified" else key

@@ -6,6 +6,7 @@ from conftest import BIN, BUNDLED, demo_files, run, skip
 
 from cellsegd import Options, contract, full_range, percentiles, reference, window
 from cellsegd import contract as pb
+from cellsegd.options import merged_update
 
 FULL = Options(
     model='a "model" \\ with\nall\x7f kinds of letters é 🔬',
@@ -122,3 +123,51 @@ def test_stubs_of_somebody_else_are_taken():
     pool.AddSerializedFile(file.SerializeToString())
     theirs = message_factory.GetMessageClass(pool.FindMessageTypeByName("cellseg.v1.Tracking"))(max_gap=7)
     assert Options(track=theirs).message().tracking.max_gap == 7
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("model", 5, "must be a str"),
+        ("name", 5, "must be a str"),
+        ("window", "four", "must be a whole number"),
+        ("window", -1, "must be a whole number"),
+        ("follow_reload", "no", "True or False"),
+        ("confidence", "high", "must be a number from 0 to 1"),
+        ("max_cells", -1, "must be a whole number"),
+        ("min_area_um2", "small", "square micrometres"),
+        ("class_agnostic", "no", "True or False"),
+        ("border", 1, "must be one of keep, drop, unbiased"),
+        ("border", "cut", "must be one of keep, drop, unbiased"),
+        ("delivery", 2, "must be one of lossless, latest"),
+        ("priority", True, "must be one of background, normal, urgent"),
+        ("label_by", 1, "must be one of instance, track"),
+        ("classes", 3, "class indices"),
+        ("classes", ["mitotic"], "class indices"),
+        ("class_confidence", {"mitotic": 0.5}, "class indices"),
+        ("normalization", "percentiles", r"percentiles\(...\)"),
+        ("tiling", True, '"auto", "off", "on"'),
+        ("tiling", "always", "must be one of auto, off, on"),
+        ("measure", 5, "cellseg.v1.Measurements"),
+        ("measure", [1], "must be of shape, hull"),
+        ("outputs", 5, "must be of cells, bits"),
+        ("outputs", ["cells", 1], "must be of cells, bits"),
+        ("track", "yes", "True, False, or a cellseg.v1.Tracking"),
+        ("growth", 1, "True, False, or a cellseg.v1.GrowthOptions"),
+        ("region_yx", 5, "closed lines"),
+        ("region_yx", [["a", "b"]], "closed lines"),
+        ("flat_field", np.zeros((4, 4)), "uint8 or uint16"),
+        ("flat_field", b"a file", "uint8 or uint16"),
+        ("dark", "dark.tif", "uint8 or uint16"),
+        ("more", {}, "cellseg.v1.SessionOptions"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named_with_what_is_right(field, value, says):
+    with pytest.raises((TypeError, ValueError), match=f"^{field} .*{says}"):
+        Options(**{field: value}).message()
+
+
+@pytest.mark.parametrize(("field", "value"), [("border", 1), ("classes", 3), ("normalization", "auto"), ("outputs", 5)])
+def test_an_update_that_is_wrong_is_named_likewise(field, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{field} .*must be"):
+        merged_update(None, {field: value})
