@@ -25,7 +25,7 @@ _FORMATS = {
     "BGRA8": ("uint8", 4),
     "RGB16": ("uint16", 3),
 }
-_DEFAULTS = {("uint8", 1): "Mono8", ("uint16", 1): "Mono16", ("uint8", 3): "RGB8", ("uint8", 4): "RGBA8", ("uint16", 3): "RGB16"}
+_DEFAULTS = {("uint8", 1): "Mono8", ("uint16", 1): "Mono16", ("uint8", 3): "RGB8", ("uint16", 3): "RGB16"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Frame:
 
     pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | bytes
     """uint8 or uint16 of shape (height, width) or (height, width, 3), in any memory order and of any byte order; or the bytes of
-    a PNG, TIFF or JPEG file, which the daemon decodes."""
+    a PNG, TIFF or JPEG file, which the daemon decodes. (height, width, 4) only where `format` says "RGBA8" or "BGRA8": four
+    channels of a camera are not a colour."""
     id: int | None = None
     """Unique among the frames of a session. None: counted by the session, from 1."""
     metadata: Metadata | pb.FrameMetadata | None = None
@@ -99,6 +100,11 @@ class Frame:
             )
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
             raise TypeError(f"pixels have shape {pixels.shape}: must be (height, width) or (height, width, 3), one frame at a time")
+        if pixels.shape[2:] == (4,) and self.format is None:
+            raise TypeError(
+                f"pixels have shape {pixels.shape}: must be (height, width) or (height, width, 3); "
+                'colours with an alpha sample are said by format="RGBA8" or "BGRA8"'
+            )
         if 0 in pixels.shape:
             raise ValueError(f"pixels have shape {pixels.shape}: there are none")
         return pixels

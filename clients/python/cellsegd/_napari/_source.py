@@ -47,7 +47,9 @@ class Stack:
 
     def frame(self, place: Place) -> npt.NDArray[Any]:
         """Its pixels, as counts; lazy layers are read here."""
-        return counts(np.asarray(self.data[place]))
+        pixels = np.asarray(self.data[place])
+        # The viewer's word that it is a colour; how far one sees through it is for viewers.
+        return counts(pixels[..., :3] if self.rgb else pixels)
 
 
 def counts(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -40,11 +40,11 @@ def test_formats_follow_from_the_array():
         (np.zeros((4, 5), np.uint8), "MONO8"),
         (np.zeros((4, 5), np.uint16), "MONO16"),
         (np.zeros((4, 5, 3), np.uint8), "RGB8"),
-        (np.zeros((4, 5, 4), np.uint8), "RGBA8"),
         (np.zeros((4, 5, 3), np.uint16), "RGB16"),
     ]:
         assert pb.PixelFormat.Name(Frame(pixels).message().raw.format) == f"PIXEL_FORMAT_{name}"
     assert Frame(IMAGE, format="Mono12").message().raw.format == pb.PIXEL_FORMAT_MONO12
+    assert Frame(np.zeros((4, 5, 4), np.uint8), format="BGRA8").message().raw.format == pb.PIXEL_FORMAT_BGRA8
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ def test_formats_follow_from_the_array():
         (IMAGE.astype(np.uint32), {}, "uint32: must be"),
         (IMAGE[0], {}, r"shape \(8,\): must be \(height, width\)"),
         (np.zeros((2, 3, 4, 3), np.uint8), {}, "one frame at a time"),
-        (np.zeros((2, 3, 4), np.uint16), {}, "of 16 bits there are 1 or 3"),
+        (np.zeros((2, 3, 4), np.uint16), {}, r"shape \(2, 3, 4\): must be \(height, width\) or \(height, width, 3\)"),
+        (np.zeros((2, 3, 4), np.uint8), {}, r"shape \(2, 3, 4\): must be \(height, width\) or \(height, width, 3\); .*RGBA8"),
+        (np.zeros((2, 3, 4), np.uint16), {"format": "RGBA8"}, "RGBA8 is uint8 with 4 samples"),
         (IMAGE.tolist(), {}, "list: must be a numpy array"),
         (IMAGE, {"format": "BGR8"}, "BGR8 is uint8 with 3 samples"),
         (IMAGE, {"metadata": {"chanel": "GFP"}}, "'chanel': must be one of"),

@@ -153,11 +153,11 @@ def test_mistakes_are_said_in_the_status_line(widget, viewer, film, daemon, wait
     wait(lambda: "camera counts from 0 to 65535 are right" in status(widget))
 
 
-@pytest.mark.parametrize("pixels", [np.uint8, np.int64, np.float32, "rgb"])
+@pytest.mark.parametrize("pixels", [np.uint8, np.int64, np.float32, "rgb", "rgba"])
 def test_layers_of_counts_are_taken_whatever_their_type(connected, viewer, wait, pixels):
     image = frame(0)
-    if pixels == "rgb":
-        viewer.add_image(np.repeat(image[..., None] // 16, 3, axis=2).astype(np.uint8), rgb=True, name="image")
+    if pixels in ("rgb", "rgba"):
+        viewer.add_image(np.repeat(image[..., None] // 16, len(pixels), axis=2).astype(np.uint8), rgb=True, name="image")
     else:
         viewer.add_image((image // 16 if pixels is np.uint8 else image).astype(pixels), name="image")
     connected.form.frame_button.click()
