@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ def main() -> None:
             follow(core, client, chosen.frames, chosen.interval, chosen.channel, pixel_to_stage=chosen.affine)
     finally:
         core.reset()
+        # What the core has still to tell comes from a thread of its own, which ends the process where the interpreter is gone.
+        time.sleep(0.3)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ mouse; this shows how a script of your own would.
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 import napari
 import numpy as np
 from cellsegd import Client, Result
 from cellsegd.mmcore import attach
+from psygnal.qt import start_emitting_from_queue
 from useq import MDASequence
 
 
@@ -60,13 +62,17 @@ def main() -> None:
     core.loadSystemConfiguration(chosen.config)
     display = Display(viewer)
     with Client(chosen.url, name="live-napari") as client, attach(core, client) as cells:
-        # The core's events are Qt's here, and come to the window's thread by themselves; the attachment's are psygnal's.
+        # The core's events are Qt's here, and come to the window's thread by themselves; the attachment's are psygnal's, and wait in
+        # a queue for it.
+        start_emitting_from_queue()
         core.mda.events.frameReady.connect(display.frame)
         cells.segmented.connect(display.cells, thread="main")
         core.run_mda(MDASequence(time_plan={"interval": chosen.interval, "loops": chosen.frames}))
         napari.run()
         core.mda.cancel()
     core.reset()
+    # What the core has still to tell comes from a thread of its own, which ends the process where the interpreter is gone.
+    time.sleep(0.3)
 
 
 if __name__ == "__main__":

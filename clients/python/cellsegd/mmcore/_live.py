@@ -32,7 +32,8 @@ def live(core: Any, client: Client, options: Options | None = None, *, most_per_
 
 
 class Live:
-    """What `live` gives. Its events come from another thread: connect with `thread="main"` where that matters."""
+    """What `live` gives. Its events come from another thread, as those of Attachment: connect with `thread="main"` where that
+    matters."""
 
     segmented = Signal(Result)
     """(result): the cells of the newest frame."""
