@@ -43,6 +43,7 @@ def attach(
     buffer_bytes: int = 2 << 30,
     patience_s: float = 10.0,
     finish_s: float = 60.0,
+    grace_s: float = 10.0,
     pixel_to_stage: Sequence[float] | None = None,
 ) -> Attachment:
     """Segments what `core.mda` acquires from now on, until `detach()` or the end of a `with` block.
@@ -57,7 +58,8 @@ def attach(
     --missing`, unless `files` says in which file, or file and page, the acquisition itself saves the frame of an event.
 
     Frames wait in at most `buffer_bytes`. Beyond it, or after `patience_s` seconds without a connection, they are given
-    up: `dropped` says so, and the record. The end of a run waits at most `finish_s` seconds for answers.
+    up: `dropped` says so, and the record. The end of a run waits at most `finish_s` seconds for answers; a listener that is at
+    work then has `grace_s` more to return, and is no longer waited for after that.
 
     `pixel_to_stage`: 6 numbers in place of the core's own affine, micrometres on the stage from delivered pixels, about the
     middle of the frame.
@@ -75,12 +77,14 @@ def attach(
         room=Room(buffer_bytes),
         patience_s=patience_s,
         finish_s=finish_s,
+        grace_s=grace_s,
         pixel_to_stage=pixel_to_stage,
     )
 
 
 class Attachment:
-    """What `attach` gives. Its events come from other threads: connect with `thread="main"` where that matters.
+    """What `attach` gives. Its events come from other threads: connect with `thread="main"` where that matters; in a Qt program
+    `psygnal.qt.start_emitting_from_queue()` lets the main thread hear them, elsewhere it calls `psygnal.emit_queued()`.
 
     `dropped` has frames that never got to the daemon, too.
     """
@@ -110,6 +114,7 @@ class Attachment:
         room: Room,
         patience_s: float,
         finish_s: float,
+        grace_s: float,
         pixel_to_stage: Sequence[float] | None,
     ):
         self._core = core
@@ -120,6 +125,7 @@ class Attachment:
         self._room = room
         self._patience_s = patience_s
         self._finish_s = finish_s
+        self._grace_s = grace_s
         self._pixel_to_stage = pixel_to_stage
         self._run: Run | None = None
         self._last: Run | None = None
@@ -229,7 +235,7 @@ class Attachment:
 
     def _end(self, run: Run) -> None:
         self._last = run
-        run.finish(self._finish_s)
+        run.finish(self._finish_s, self._grace_s)
 
     def _report(self, shot: Shot, result: Result) -> None:
         self._tell(getattr(self, result.outcome), result, shot.event)

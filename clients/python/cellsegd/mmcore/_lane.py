@@ -26,8 +26,6 @@ log = logging.getLogger("cellsegd.mmcore")
 # Seconds between two looks at memory and connection, and between two attempts to open a session.
 LOOK_S = 0.05
 RETRY_S = 1.0
-# Seconds for what has been told to end.
-GRACE_S = 10.0
 # Ids that are remembered because their frames never got to the daemon: others may be measured on them.
 LOST_KEPT = 1024
 
@@ -79,15 +77,17 @@ class Lane:
         """Whether it is one of its own threads that asks."""
         return threading.current_thread() in (self._sender, self._receiver, self._giver_up)
 
-    def finish(self, until: float) -> None:
-        """Waits for the answers until then (time.monotonic), and gives up what has none."""
+    def finish(self, until: float, grace_s: float) -> None:
+        """Waits for the answers until then (time.monotonic), and gives up what has none; listeners that are at work then have
+        `grace_s` seconds to return."""
         self._queue.close()
         self._sender.join(max(0.0, until - time.monotonic()))
         if self._sender.is_alive():
             self._stop_with("no answer when the run ended")
-            self._sender.join(GRACE_S)
         self._over.set()
-        self._giver_up.join(GRACE_S)
+        until = time.monotonic() + grace_s
+        for thread in (self._sender, self._giver_up):
+            thread.join(max(0.0, until - time.monotonic()))
         if self._sender.is_alive() or self._giver_up.is_alive():
             log.error("a listener does not return: the run ends without it, and without account of the last frames")
 

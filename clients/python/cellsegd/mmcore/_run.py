@@ -136,13 +136,13 @@ class Run:
         """Whether it is one of this run's own threads that asks."""
         return any(lane.is_in_its_threads() for lane in self._lanes)
 
-    def finish(self, timeout_s: float) -> None:
-        """Waits for the answers, at most so long, and closes the sessions."""
+    def finish(self, timeout_s: float, grace_s: float) -> None:
+        """Waits for the answers, at most `timeout_s` seconds, and closes the sessions: listeners have `grace_s` to return."""
         until = time.monotonic() + timeout_s
         while self._held:
             self._let_go()
         for lane in self._lanes:
-            lane.finish(until)
+            lane.finish(until, grace_s)
         for store in self._stores:
             if store is not None:
                 store.close()

@@ -48,7 +48,7 @@ class Bench:
         self.run.take(np.zeros((8, 8), np.uint8), event, {"runner_time_ms": 10.0 * t}, 0.01 * t)
 
     def finish(self, timeout_s=10):
-        self.run.finish(timeout_s)
+        self.run.finish(timeout_s, 10)
         assert self.room._used == 0, "every byte is given back"
         return self.reported
 
@@ -126,9 +126,24 @@ def test_what_has_no_answer_when_the_run_ends_is_given_up_in_time():
     for t in range(6):
         bench.take("Phase", t)
     bench.take("GFP", 5)
-    ends(lambda: bench.run.finish(0.3))
+    ends(lambda: bench.run.finish(0.3, 10))
     outcomes = {(channel, index["t"]): outcome for channel, index, outcome, _ in bench.finish()}
     assert len(outcomes) == 7 and set(outcomes.values()) <= {"failed", "dropped"}
+
+
+def test_a_listener_that_does_not_return_is_not_waited_for_longer_than_asked():
+    bench = Bench({"Phase": "cells"})
+    let_go, heard = threading.Event(), threading.Event()
+    bench.report = lambda *_: (heard.set(), let_go.wait(60))
+    bench.run._report = bench.report
+    bench.take("Phase", 0)
+    try:
+        assert heard.wait(60)
+        began = time.monotonic()
+        bench.run.finish(0.1, 0.1)
+        assert time.monotonic() - began < 8, "less than it waits by itself"
+    finally:
+        let_go.set()
 
 
 def test_without_a_connection_frames_wait_a_while_and_are_then_given_up():
