@@ -106,7 +106,7 @@ class Session:
 
     @property
     def shares_memory(self) -> bool:
-        """Whether pixels go through shared memory on the connection at hand; known once a frame was sent."""
+        """Whether pixels go through shared memory on the connection at hand; known once a frame was answered."""
         return self._link.shares_memory
 
     @property
