@@ -84,6 +84,11 @@ class Frame:
             message.deadline.FromMicroseconds(round(self.deadline_s * 1e6))
         return message
 
+    @property
+    def n_bytes(self) -> int:
+        """Of the pixels, or of the image file."""
+        return self.pixels.nbytes if isinstance(self.pixels, np.ndarray) else memoryview(self.pixels).nbytes
+
     def array(self) -> npt.NDArray[Any]:
         """The pixels, dense and little-endian; copied only if they are not."""
         pixels = self.checked()

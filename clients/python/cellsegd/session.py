@@ -119,12 +119,13 @@ class Session:
         """Hands a frame over and gives its id; the pixels are copied. LOSSLESS waits while the window is full (TimeoutError after
         `timeout_s`, the frame is then not taken); LATEST never waits. Raises what ended the session, if it has ended."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._request(as_frame(frame)) as request, self._changed:
+        frame = as_frame(frame)
+        with self._request(frame) as request, self._changed:
             while not self._has_room():
                 if until is not None and until <= time.monotonic():
                     raise TimeoutError(f"the window of {self._opened.window} frames was full for {timeout_s:g} s")
                 self._changed.wait(_SLICE_S if until is None else min(_SLICE_S, until - time.monotonic()))
-            return self._take(request)
+            return self._take(request, frame.n_bytes)
 
     def results(self) -> Iterator[Result]:
         """Answers as they come, until the session is closed and all are read. Then raises what ended it early, if something did."""
@@ -207,9 +208,10 @@ class Session:
         with self._changed:
             if not self._has_room():
                 return None
-        with self._request(as_frame(frame)) as request, self._changed:
+        frame = as_frame(frame)
+        with self._request(frame) as request, self._changed:
             if self._has_room():
-                return self._take(request)
+                return self._take(request, frame.n_bytes)
             self._pixels.release(request.frame)
             return None
 
@@ -270,11 +272,13 @@ class Session:
         if self._closing or self._ended:
             raise Error("the session is closed: no more frames")
 
-    def _take(self, request: pb.StreamRequest) -> int:
+    def _take(self, request: pb.StreamRequest, n_bytes: int) -> int:
         frame_id = self._ledger.submit(request)
         most = self._opened.limits.max_frame_bytes
-        if most and request.ByteSize() > most + _ENVELOPE_BYTES // 2:
-            why = f"the frame has {request.ByteSize()} bytes: at most {most} are taken (limits.max_frame_bytes)"
+        # Without asking the message: to count its bytes protobuf writes all of it, and no other thread runs meanwhile.
+        sent = request.frame.metadata.ByteSize() + (0 if request.frame.HasField("shared") else n_bytes)
+        if most and sent > most + _ENVELOPE_BYTES // 2:
+            why = f"the frame has {sent} bytes: at most {most} are taken (limits.max_frame_bytes)"
             self._ledger.fail(frame_id, "CODE_TOO_LARGE", why)
         # Live, an older frame may have given way.
         self._deliver()
