@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from conftest import ROOT, demo_files
+from conftest import demo_files
+from real_daemon import ROOT
 from skimage.io import imread
 
 BLOCKS = [

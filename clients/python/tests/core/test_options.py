@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import BIN, BUNDLED, demo_files, run, skip
+from conftest import demo_files, skip
+from real_daemon import BIN, BUNDLED, run
 
 from cellsegd import Options, contract, full_range, percentiles, reference, window
 from cellsegd import contract as pb

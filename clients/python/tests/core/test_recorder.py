@@ -10,7 +10,8 @@ import textwrap
 import numpy as np
 import pytest
 import tifffile
-from conftest import BUNDLED, TINY_OPTIONS, demo_files, discs, run
+from conftest import TINY_OPTIONS, demo_files, discs
+from real_daemon import BUNDLED, run
 from skimage.io import imread
 
 from cellsegd import Frame, Recorder, Result

@@ -7,7 +7,8 @@ import sys
 import threading
 
 import pytest
-from conftest import TINY_OPTIONS, Daemon, discs, run
+from conftest import TINY_OPTIONS, Daemon, discs
+from real_daemon import run
 
 from cellsegd import AsyncClient, Client, Refused, Unavailable
 from cellsegd.address import Credentials
@@ -131,7 +132,7 @@ def test_what_is_no_daemon_is_told_apart_in_time(says):
         thread = threading.Thread(target=answer)
         thread.start()
         try:
-            with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=2) as client:
+            with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.5) as client:
                 for ask in (client.models, client.session, lambda: client.segment(discs())):
                     with pytest.raises(Unavailable):
                         ask()

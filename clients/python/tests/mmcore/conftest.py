@@ -13,14 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from film import FilmEngine  # noqa: E402
-from real_daemon import RealDaemon  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def daemon():
-    daemon = RealDaemon()
-    yield daemon
-    daemon.stop()
+from real_daemon import daemon  # noqa: E402, F401
 
 
 @pytest.fixture

@@ -13,14 +13,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("NAPARI_CONFIG", "")
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "mmcore")]
 
-from real_daemon import RealDaemon  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def daemon():
-    daemon = RealDaemon()
-    yield daemon
-    daemon.stop()
+from real_daemon import daemon  # noqa: E402, F401
 
 
 @pytest.fixture
