@@ -36,9 +36,9 @@ def newest() -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(newest, tmp_path_factory) -> Path:
+def installed(newest) -> Path:
     """A folder to import it from."""
-    return client_in(newest, tmp_path_factory.mktemp("client"))
+    return client_in(newest)
 
 
 @pytest.fixture(scope="module")

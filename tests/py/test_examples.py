@@ -48,7 +48,7 @@ def cpp_controller() -> Path:
     if subprocess.run(["pkg-config", "--exists", "grpc++", "protobuf"]).returncode:
         skip("no gRPC for C++ (libgrpc++-dev, libprotobuf-dev)")
     build = TARGET.absolute() / "examples/cpp"
-    done = outcome(["make", "-C", EXAMPLES / "cpp", f"BUILD={build}"])
+    done = outcome(["make", "-j2", "-C", EXAMPLES / "cpp", f"BUILD={build}"])
     assert "warning" not in done.stderr, done.stderr
     return build / "controller"
 

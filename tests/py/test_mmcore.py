@@ -3,7 +3,7 @@
 from venvs import CLIENT, client_in, pytest_in, python_of
 
 
-def test_a_micro_manager_core_is_segmented_while_it_acquires(tmp_path):
+def test_a_micro_manager_core_is_segmented_while_it_acquires():
     python = python_of("microscopes")
     # The tests leave out what only the machine's load would decide.
-    pytest_in(python, CLIENT / "tests/mmcore", PYTHONPATH=str(client_in(python, tmp_path)), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    pytest_in(python, CLIENT / "tests/mmcore", PYTHONPATH=str(client_in(python)), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")

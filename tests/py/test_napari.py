@@ -39,13 +39,13 @@ def screen() -> Iterator[str]:
         process.wait(STOP_S)
 
 
-def test_the_plugin_shows_cells_in_napari(tmp_path):
+def test_the_plugin_shows_cells_in_napari():
     python = python_of("microscopes")
     with screen() as display:
         pytest_in(
             python,
             CLIENT / "tests/napari",
-            PYTHONPATH=str(client_in(python, tmp_path)),
+            PYTHONPATH=str(client_in(python)),
             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
             DISPLAY=display,
             QT_QPA_PLATFORM="xcb",

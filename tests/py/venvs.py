@@ -1,6 +1,7 @@
 """Environments of their own for what a client lives in: kept under target, made anew when their requirements change."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -30,8 +31,9 @@ def python_of(name: str, requirements: Path | None = None, python: str = sys.exe
         if made.exists() and made.read_text() == wanted:
             return interpreter
         shutil.rmtree(folder, ignore_errors=True)
-        pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
-        for command in ([python, "-m", "venv", folder], [*pip, "-r", requirements]):
+        # Byte code is made of what is imported, when it is: of everything it takes three times as long as installing it.
+        install = [*pip(interpreter), "install", "--no-compile", "--only-binary", ":all:", "-r", requirements]
+        for command in ([python, "-m", "venv", "--without-pip", folder], install):
             done = subprocess.run(
                 [*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_S
             )
@@ -42,27 +44,45 @@ def python_of(name: str, requirements: Path | None = None, python: str = sys.exe
     return interpreter
 
 
-def client_in(interpreter: Path, folder: Path) -> Path:
-    """The client as it is installed, in a folder to import it from: its wheel, with what other programs find it by."""
-    pip = [interpreter, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def pip(interpreter: Path) -> list[str | Path]:
+    """This environment's pip, at work in another: making one with a pip of its own takes longer than filling it."""
+    return [sys.executable, "-m", "pip", "--python", interpreter, "--disable-pip-version-check", "--quiet"]
+
+
+def client_in(interpreter: Path) -> Path:
+    """The client as it is installed, in a folder to import it from: its wheel, with what other programs find it by. One for every
+    interpreter; it is made anew when the sources change."""
+    folder = TARGET / "client"
     wheels, installed = folder / "wheel", folder / "installed"
-    # Built from a copy: builders leave things beside the sources, and tests run side by side.
-    sources = shutil.copytree(CLIENT, folder / "sources", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-    for command in (
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, sources],
-        [*pip, "install", "--no-deps", "--no-index", "--find-links", wheels, "--target", installed, "cellsegd"],
-    ):
-        done = subprocess.run(
-            [*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_S
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = sorted(path for path in CLIENT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    wanted = hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in sources)).hexdigest()
+    with (TARGET / "client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder / "made-of"
+        if made.exists() and made.read_text() == wanted:
+            return installed
+        shutil.rmtree(folder)
+        # Built from a copy: builders leave things beside the sources.
+        copied = shutil.copytree(CLIENT, folder / "sources", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+        for command in (
+            [*pip(interpreter), "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, copied],
+            [*pip(interpreter), "install", "--no-deps", "--no-index", "--find-links", wheels, "--target", installed, "cellsegd"],
+        ):
+            done = subprocess.run(
+                [*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_S
+            )
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        made.write_text(wanted)
     return installed
 
 
 def pytest_in(interpreter: Path, folder: Path, *arguments: str, timeout: float = 600, **extra: str) -> str:
     """Runs the tests of a folder in another environment, against the same daemon's binary; what they said if all passed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"CELLSEGD_BIN": str(BIN), "PYTHONPATH": str(CLIENT), "PYTHONDONTWRITEBYTECODE": "1", **extra}
+    environment |= {"CELLSEGD_BIN": str(BIN), "PYTHONPATH": str(CLIENT), **extra}
+    # Nothing is left beside the sources.
+    environment["PYTHONPYCACHEPREFIX"] = str(TARGET / "pycache")
     done = subprocess.run(
         [interpreter, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", f"--rootdir={folder}", folder, *arguments],
         env=environment,
