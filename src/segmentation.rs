@@ -73,6 +73,13 @@ pub struct Segmentation {
     pub notices: Vec<Notice>,
 }
 
+impl Segmentation {
+    /// What its cells hold in memory, bytes.
+    pub fn bytes(&self) -> usize {
+        self.instances.iter().map(Instance::bytes).sum()
+    }
+}
+
 /// One cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
@@ -92,6 +99,15 @@ pub struct Instance {
     pub measures: Option<Box<Measures>>,
     /// Its identity, where it is tracked.
     pub track: Option<Track>,
+}
+
+impl Instance {
+    fn bytes(&self) -> usize {
+        let measures = self.measures.as_deref().map_or(0, |measures| {
+            size_of_val(measures) + size_of_val(&measures.intensity[..])
+        });
+        size_of_val(self) + size_of_val(self.mask.words()) + measures
+    }
 }
 
 /// One cell's measurements, frame pixels and camera counts; micrometres follow from the frame's pixel size. Definitions: the

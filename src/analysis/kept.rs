@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::segmentation::{Instance, Segmentation};
+use crate::segmentation::Segmentation;
 
 /// Bytes of cells that are kept for one session; past them the oldest frames go early.
 pub const KEPT_BYTES: u64 = 64 << 20;
@@ -57,7 +57,7 @@ impl Kept {
         if self.most == 0 {
             return;
         }
-        let bytes = cells.instances.iter().map(bytes_of).sum();
+        let bytes = cells.bytes();
         let cells = Arc::clone(cells);
         self.bytes += bytes;
         self.frames.insert(seq, Frame { id, cells, bytes });
@@ -94,14 +94,6 @@ impl Kept {
         }
         Ok(Arc::clone(cells))
     }
-}
-
-/// A cell with all that it holds.
-fn bytes_of(cell: &Instance) -> usize {
-    let measures = cell.measures.as_deref().map_or(0, |measures| {
-        size_of_val(measures) + size_of_val(&measures.intensity[..])
-    });
-    size_of_val(cell) + size_of_val(cell.mask.words()) + measures
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct LimitSettings {
     pub window: u32,
     /// Bytes of all frames admitted and not yet segmented.
     pub frames_in_flight_bytes: u64,
-    /// Bytes of answers that a session's client has not read; past it nothing more is read from that session.
+    /// Bytes of answers that a session's client has not read; past it no more frames of that session are taken.
     pub unread_answers_bytes: u64,
     /// Segmented frames of a session whose cells are kept: those in which a later frame may be measured.
     pub frames_kept: u32,

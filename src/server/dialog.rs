@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::{
     Peer, Shared,
-    stream::{Answered, Replies, UPDATE},
+    stream::{Replies, Taken, UPDATE, Unread},
 };
 use crate::{
     proto::{self as pb, stream_reply::Reply, stream_request::Request},
@@ -44,6 +44,8 @@ pub(super) struct FrameAnswer {
     pub(super) cells: Option<Arc<Segmentation>>,
     /// What the session stood at with this frame: which model found the cells, under which settings.
     pub(super) opened: Arc<pb::SessionOpened>,
+    /// Kept until what is made of it was written.
+    pub(super) unread: Unread,
 }
 
 /// A frame that was sent and is not answered yet.
@@ -83,7 +85,8 @@ impl Dialog {
         // There is room for one, and the receiver lives.
         let _ = requests.try_send(open);
         let first = poll_fn(|context| replies.poll_answer(context)).await;
-        let Some(Reply::Opened(opened)) = reply_of(first)?.0 else {
+        let Some(Reply::Opened(opened)) = first.unwrap_or_else(|| Err(gone()))?.message.reply
+        else {
             return Err(Status::internal(
                 "the session answered `open` with something else",
             ));
@@ -230,15 +233,21 @@ impl Drop for Dialog {
 }
 
 impl Waiting {
-    fn hand_out(&mut self, (reply, cells): (Option<Reply>, Option<Arc<Segmentation>>)) {
+    fn hand_out(&mut self, taken: Taken) {
+        let Taken {
+            message,
+            cells,
+            unread,
+        } = taken;
         // Who does not wait any more has gone; the frame was answered all the same.
-        match reply {
+        match message.reply {
             Some(Reply::Frame(reply)) => {
                 if let Some(sender) = self.frames.pop_front() {
                     let _ = sender.send(Ok(FrameAnswer {
                         reply,
                         cells,
                         opened: Arc::clone(&self.opened),
+                        unread,
                     }));
                 }
             }
@@ -288,8 +297,8 @@ impl Waiting {
 async fn hand_out(mut replies: Replies, waiting: Arc<Mutex<Waiting>>) {
     loop {
         let status = match poll_fn(|context| replies.poll_answer(context)).await {
-            Some(Ok(answer)) => {
-                lock(&waiting).hand_out((answer.0.reply, answer.1));
+            Some(Ok(taken)) => {
+                lock(&waiting).hand_out(taken);
                 continue;
             }
             Some(Err(status)) => status,
@@ -297,13 +306,6 @@ async fn hand_out(mut replies: Replies, waiting: Arc<Mutex<Waiting>>) {
         };
         return lock(&waiting).end(&status);
     }
-}
-
-fn reply_of(
-    answered: Option<Answered>,
-) -> Result<(Option<Reply>, Option<Arc<Segmentation>>), Status> {
-    let (message, cells) = answered.unwrap_or_else(|| Err(gone()))?;
-    Ok((message.reply, cells))
 }
 
 fn message(request: Request) -> pb::StreamRequest {

@@ -57,7 +57,7 @@ fn with(
     request
 }
 
-fn asking(outputs: &[&str]) -> oip::ModelInferRequest {
+pub(crate) fn asking(outputs: &[&str]) -> oip::ModelInferRequest {
     let named = outputs.iter().map(|name| InferRequestedOutputTensor {
         name: (*name).to_owned(),
         ..Default::default()

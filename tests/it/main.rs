@@ -24,3 +24,4 @@ mod settings_of_a_session;
 mod shared_memory;
 mod tree;
 mod trouble;
+mod unread;

@@ -59,11 +59,22 @@ async fn check_served(daemon: &Daemon) {
 }
 
 /// How often clients ran into a bound.
-async fn refused(daemon: &Daemon, bound: &str) -> u64 {
+pub(crate) async fn refused(daemon: &Daemon, bound: &str) -> u64 {
     let text = get(daemon, "/metrics").await.body;
     let line = format!("cellsegd_refused_total{{bound=\"{bound}\"}} ");
     let count = text.lines().find_map(|text| text.strip_prefix(&line));
     count.expect("every bound is counted").parse().unwrap()
+}
+
+/// Until somebody has run into that bound so many times.
+pub(crate) async fn wait_until_refused(daemon: &Daemon, bound: &str, times: u64) {
+    let so_often = async {
+        while refused(daemon, bound).await < times {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, so_often).await;
+    waited.unwrap_or_else(|_| panic!("{bound}: {times} times"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,15 +234,17 @@ async fn a_session_whose_answers_are_not_read_is_not_read_either() {
     };
     let (mut stalled, _) = Session::open(&daemon, options).await;
     let mut answered = 0;
-    while refused(&daemon, "unread_answers_bytes").await == 0 {
+    loop {
         assert!(answered < 14, "it is read on and on");
         stalled.send(large(answered)).await;
+        let_it_be_read().await;
+        if refused(&daemon, "unread_answers_bytes").await != 0 {
+            break;
+        }
         gate.started().await.answer(1);
         answered += 1;
         let_it_be_read().await;
     }
-    stalled.send(large(answered)).await;
-    let_it_be_read().await;
     assert!(!gate.has_started_another(), "it is read all the same");
     // Nobody else is held back.
     let (mut other, _) = Session::open(&daemon, Default::default()).await;

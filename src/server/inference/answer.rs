@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tonic::{Code, Status};
 
 use super::{
-    super::{Peer, Shared, convert::micros, dialog::FrameAnswer, stream::on_work_pool, wording},
+    super::{
+        Peer, Shared,
+        convert::micros,
+        dialog::FrameAnswer,
+        stream::{Unread, on_work_pool},
+        wording,
+    },
     parameters::{Place, parameter},
     request::Wanted,
     tensors::Tensor,
@@ -25,6 +31,8 @@ pub(super) struct Answered {
     pub(super) timing: pb::Timing,
     /// What its session stood at.
     pub(super) opened: Arc<pb::SessionOpened>,
+    /// Until the transport has the response.
+    pub(super) _unread: Unread,
 }
 
 /// Where outputs may be written: regions of this peer.
@@ -46,6 +54,7 @@ impl Answered {
             reply,
             cells,
             opened,
+            unread,
         } = answer;
         let segmentation = match reply.outcome {
             Some(Outcome::Segmentation(segmentation)) => segmentation,
@@ -96,6 +105,7 @@ impl Answered {
             response,
             timing,
             opened,
+            _unread: unread,
         })
     }
 }

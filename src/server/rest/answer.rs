@@ -12,7 +12,6 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 
 use super::{accept::Form, forms};
 use crate::{
@@ -113,7 +112,8 @@ impl Told {
                 ));
             }
         };
-        Ok((headers, Bytes::from(body)).into_response())
+        let body = self.answer.unread.until_sent(body);
+        Ok((headers, body).into_response())
     }
 
     fn exported(&self, form: Form, cells: &Arc<Segmentation>) -> Result<Vec<u8>, Problem> {

@@ -7,7 +7,6 @@ use std::{
     time::Instant,
 };
 
-use prost::Message;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tonic::Status;
 
@@ -16,6 +15,7 @@ use super::{
         account::Account,
         convert::{self, Answer, Outputs},
     },
+    taken::{Pending, Taken, Unread},
     turns::Due,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     backend::Ticket,
     frame::Frame,
     params::Params,
-    proto::{self as pb, frame_reply::Outcome as FrameOutcome, stream_reply::Reply},
+    proto::{self as pb, stream_reply::Reply},
     segmentation::Segmentation,
     session::{self, Offer, Outcome, Session},
 };
@@ -67,7 +67,7 @@ pub(super) struct State {
     /// The reader waits until no frame waits.
     pub(super) start_awaited: bool,
     gone: bool,
-    /// Bytes of segmentations that the client has not taken.
+    /// Bytes of answers that the client has not got.
     unread_bytes: u64,
 }
 
@@ -83,20 +83,9 @@ pub(super) struct Waiting {
     pub(super) place: Option<Place>,
 }
 
-/// A reply that was not taken yet.
-pub(super) struct Pending {
-    pub(super) reply: Reply,
-    /// When its frame had come.
-    pub(super) arrived: Option<Instant>,
-    /// What it was made of, where that is handed out.
-    pub(super) cells: Option<Arc<Segmentation>>,
-}
-
 /// What the transport gets next.
 pub(super) struct Next {
-    pub(super) item: Result<pb::StreamReply, Status>,
-    /// Of a frame's reply, where they are handed out.
-    pub(super) cells: Option<Arc<Segmentation>>,
+    pub(super) item: Result<Taken, Status>,
     pub(super) is_last: bool,
 }
 
@@ -162,7 +151,7 @@ impl Cell {
         has
     }
 
-    /// Whether the client has left fewer bytes of segmentations unread; if not, the next reply that is taken wakes the reader.
+    /// Whether the client has left fewer bytes of answers unread; if not, the next one that it gets wakes the reader.
     pub(super) fn has_fewer_unread_than(&self, bytes: u64) -> bool {
         let mut state = self.lock();
         let has = state.unread_bytes < bytes;
@@ -213,24 +202,14 @@ impl Cell {
 
     pub(super) fn poll_reply(&self, context: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
-        if let Some(mut reply) = state.session.next_reply() {
-            let mut cells = None;
-            if let session::Reply::Ready(pending) = &mut reply {
-                state.unread_bytes -= weight(&pending.reply);
-                cells = pending.cells.take();
-            }
-            let reader_waits = std::mem::take(&mut state.reader_waits);
-            drop(state);
-            if reader_waits {
-                self.changed.notify_one();
-            }
-            let message = message(reply);
-            if let Some(Reply::Frame(reply)) = &message.reply {
+        if let Some(reply) = state.session.next_reply() {
+            self.wake_reader(state);
+            let taken = self.taken(reply);
+            if let Some(Reply::Frame(reply)) = &taken.message.reply {
                 self.account.answered(reply);
             }
             return Poll::Ready(Next {
-                item: Ok(message),
-                cells,
+                item: Ok(taken),
                 is_last: false,
             });
         }
@@ -238,17 +217,43 @@ impl Cell {
             && let Some(end) = state.end.take()
         {
             let closed = Reply::Closed(convert::closed(state.session.counts()));
-            let item = end.map(|()| pb::StreamReply {
-                reply: Some(closed),
-            });
+            let closed = session::Reply::Ready(Pending::beside_frames(closed));
             return Poll::Ready(Next {
-                item,
-                cells: None,
+                item: end.map(|()| self.taken(closed)),
                 is_last: true,
             });
         }
         state.waker = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn taken(&self, reply: session::Reply<Pending>) -> Taken {
+        let mut pending = match reply {
+            session::Reply::Dropped { id, reason } => {
+                Pending::beside_frames(Reply::Frame(convert::dropped(id, reason)))
+            }
+            session::Reply::Ready(pending) => pending,
+        };
+        Taken {
+            unread: Unread::new(&self.this, pending.bytes),
+            cells: pending.cells.take(),
+            message: pending.message(),
+        }
+    }
+
+    /// The client has got an answer of so many bytes.
+    pub(super) fn was_read(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.unread_bytes -= bytes;
+        self.wake_reader(state);
+    }
+
+    fn wake_reader(&self, mut state: MutexGuard<'_, State>) {
+        let reader_waits = std::mem::take(&mut state.reader_waits);
+        drop(state);
+        if reader_waits {
+            self.changed.notify_one();
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -264,35 +269,13 @@ impl Cell {
         reply: pb::FrameReply,
         cells: Option<Arc<Segmentation>>,
     ) {
-        let pending = Pending {
-            cells: cells.filter(|_| self.hands_out_cells),
-            ..Pending::of_frame(reply, arrived)
-        };
-        let weight = weight(&pending.reply);
+        let cells = cells.filter(|_| self.hands_out_cells);
+        let pending = Pending::of_cells(reply, arrived, cells);
+        let bytes = pending.bytes;
         self.with(|state| {
             state.session.finish(seq, outcome, pending);
-            state.unread_bytes += weight;
+            state.unread_bytes += bytes;
         });
-    }
-}
-
-impl Pending {
-    /// The reply to a frame that had come then.
-    pub(super) fn of_frame(reply: pb::FrameReply, arrived: Instant) -> Self {
-        Pending {
-            reply: Reply::Frame(reply),
-            arrived: Some(arrived),
-            cells: None,
-        }
-    }
-
-    /// A reply to something else.
-    pub(super) fn beside_frames(reply: Reply) -> Self {
-        Pending {
-            reply,
-            arrived: None,
-            cells: None,
-        }
     }
 }
 
@@ -323,35 +306,4 @@ impl State {
     fn has_next(&self) -> bool {
         self.session.has_reply() || self.session.is_idle() && self.end.is_some()
     }
-}
-
-/// What a reply that waits holds, bytes: only those with cells are worth counting, and only they come by `Cell::finish`.
-fn weight(reply: &Reply) -> u64 {
-    match reply {
-        Reply::Frame(reply) => match reply.outcome {
-            Some(FrameOutcome::Segmentation(_) | FrameOutcome::Measured(_)) => {
-                reply.encoded_len() as u64
-            }
-            _ => 0,
-        },
-        _ => 0,
-    }
-}
-
-/// A session's reply as a message; its total time ends here.
-fn message(reply: session::Reply<Pending>) -> pb::StreamReply {
-    let reply = match reply {
-        session::Reply::Dropped { id, reason } => Reply::Frame(convert::dropped(id, reason)),
-        session::Reply::Ready(Pending {
-            mut reply, arrived, ..
-        }) => {
-            if let (Reply::Frame(frame), Some(arrived)) = (&mut reply, arrived)
-                && let Some(timing) = &mut frame.timing
-            {
-                timing.total = convert::micros(arrived.elapsed());
-            }
-            reply
-        }
-    };
-    pb::StreamReply { reply: Some(reply) }
 }

@@ -9,6 +9,7 @@ mod reader;
 mod seat;
 mod settling;
 mod source;
+mod taken;
 mod turns;
 mod work_pool;
 
@@ -23,8 +24,9 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{Peer, Shared};
-use crate::{proto as pb, segmentation::Segmentation};
+use crate::proto as pb;
 use open::Opened;
+pub(super) use taken::{Taken, Unread};
 pub(super) use work_pool::on_work_pool;
 
 /// Why a session's own updates are answered, as [`pb::SessionChanged`] says it.
@@ -33,8 +35,8 @@ pub(super) const UPDATE: &str = "update";
 /// A session's replies, as the transport takes them. Dropping it ends the session: the client is gone.
 pub(super) struct Replies(Phase);
 
-/// A reply, and the cells that it was made of where they are handed out; or how the stream ends.
-pub(super) type Answered = Result<(pb::StreamReply, Option<Arc<Segmentation>>), Status>;
+/// A reply, or how the stream ends.
+pub(super) type Answered = Result<Taken, Status>;
 
 enum Phase {
     /// Waiting for the first message.
@@ -84,7 +86,7 @@ impl Replies {
         if next.is_last {
             self.0 = Phase::Over;
         }
-        Poll::Ready(Some(next.item.map(|message| (message, next.cells))))
+        Poll::Ready(Some(next.item))
     }
 }
 
@@ -93,6 +95,6 @@ impl Stream for Replies {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let answer = self.poll_answer(context);
-        answer.map(|next| next.map(|answer| answer.map(|(message, _)| message)))
+        answer.map(|next| next.map(|answer| answer.map(|taken| taken.message)))
     }
 }

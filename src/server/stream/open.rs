@@ -8,9 +8,10 @@ use tonic::Status;
 
 use super::{
     super::{Peer, Shared, account::Who, convert, held::BEFORE_A_FRAME, places::Place},
-    cell::{Cell, Frames, Pending},
+    cell::{Cell, Frames},
     reader::Reader,
     seat::Seat,
+    taken::Pending,
     work_pool::on_work_pool,
 };
 use crate::{

@@ -19,8 +19,9 @@ use tonic::{Code, Status};
 
 use super::{
     super::{Budget, Draining, Peer, Served, Shared, convert},
-    cell::{Cell, Frames, Pending, Waiting},
+    cell::{Cell, Frames, Waiting},
     seat::Seat,
+    taken::Pending,
 };
 use crate::{
     backend::tiled,
@@ -131,7 +132,6 @@ impl Reader {
                 return Err(Stop::Draining);
             }
             self.keep_up().await?;
-            self.wait_for_client().await?;
             let deadline = self.cell.next_deadline();
             tokio::select! {
                 biased;
@@ -180,7 +180,8 @@ impl Reader {
         Ok(())
     }
 
-    /// A client that does not read its answers is not read either, once they hold too many bytes.
+    /// No frame is taken of a client that has not read its answers, once they hold too many bytes. One is held meanwhile: who sends
+    /// none is heard, also that it ends.
     async fn wait_for_client(&mut self) -> Result<(), Stop> {
         let most = self.shared.limits.unread_answers_bytes;
         if self.cell.has_fewer_unread_than(most) {
@@ -226,7 +227,10 @@ impl Reader {
     /// Takes a frame; also while the daemon drains it is answered.
     async fn frame(&mut self, message: pb::Frame) -> Result<(), Stop> {
         let id = message.id;
-        let taken = self.offer(message).await;
+        let taken = match self.wait_for_client().await {
+            Ok(()) => self.offer(message).await,
+            Err(stop) => Err(stop),
+        };
         if let Err(Stop::Draining) = taken {
             self.cell
                 .with(|state| state.session.drop_on_arrival(id, DropReason::Draining));

@@ -1,0 +1,143 @@
+//! Answers on their way out, and what of them counts as unread.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{super::convert, cell::Cell};
+use crate::{
+    proto::{self as pb, frame_reply::Outcome, stream_reply::Reply},
+    segmentation::Segmentation,
+};
+
+/// A reply that was not taken yet.
+pub(super) struct Pending {
+    pub(super) reply: Reply,
+    /// When its frame had come.
+    arrived: Option<Instant>,
+    /// What it was made of, where that is handed out.
+    pub(super) cells: Option<Arc<Segmentation>>,
+    /// What counts as unread, bytes.
+    pub(super) bytes: u64,
+}
+
+/// A reply that was taken, and what it was made of.
+pub(in crate::server) struct Taken {
+    pub(in crate::server) message: pb::StreamReply,
+    /// Of a frame's reply, where they are handed out.
+    pub(in crate::server) cells: Option<Arc<Segmentation>>,
+    pub(in crate::server) unread: Unread,
+}
+
+/// An answer that the client has not got. Its session is held back by it until this is dropped: by the transport once it takes the
+/// reply, by other doors once they have written what they make of it.
+#[derive(Debug)]
+pub(in crate::server) struct Unread {
+    /// Gone with its session: then nothing is held back any more.
+    cell: Weak<Cell>,
+    bytes: u64,
+}
+
+impl Pending {
+    /// The reply to a frame that had come then, and the cells that are handed out with it.
+    pub(super) fn of_cells(
+        reply: pb::FrameReply,
+        arrived: Instant,
+        cells: Option<Arc<Segmentation>>,
+    ) -> Self {
+        let reply = Reply::Frame(reply);
+        let held = cells.as_ref().map_or(0, |cells| cells.bytes());
+        Pending {
+            bytes: weight(&reply) + held as u64,
+            reply,
+            arrived: Some(arrived),
+            cells,
+        }
+    }
+
+    /// The reply to a frame that never was on a lane: it weighs next to nothing.
+    pub(super) fn of_frame(reply: pb::FrameReply, arrived: Instant) -> Self {
+        Pending {
+            reply: Reply::Frame(reply),
+            arrived: Some(arrived),
+            cells: None,
+            bytes: 0,
+        }
+    }
+
+    /// A reply to something else.
+    pub(super) fn beside_frames(reply: Reply) -> Self {
+        Pending {
+            reply,
+            arrived: None,
+            cells: None,
+            bytes: 0,
+        }
+    }
+
+    /// As a message; a frame's total time ends here.
+    pub(super) fn message(mut self) -> pb::StreamReply {
+        if let (Reply::Frame(frame), Some(arrived)) = (&mut self.reply, self.arrived)
+            && let Some(timing) = &mut frame.timing
+        {
+            timing.total = convert::micros(arrived.elapsed());
+        }
+        pb::StreamReply {
+            reply: Some(self.reply),
+        }
+    }
+}
+
+/// What was made of an answer, until the transport has it.
+struct Written {
+    bytes: Vec<u8>,
+    _unread: Unread,
+}
+
+impl Unread {
+    pub(super) fn new(cell: &Weak<Cell>, bytes: u64) -> Self {
+        Unread {
+            cell: Weak::clone(cell),
+            bytes,
+        }
+    }
+
+    /// What was made of the answer: unread until these bytes have left.
+    pub(in crate::server) fn until_sent(self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Written {
+            bytes,
+            _unread: self,
+        })
+    }
+}
+
+impl AsRef<[u8]> for Written {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if 0 < self.bytes
+            && let Some(cell) = self.cell.upgrade()
+        {
+            cell.was_read(self.bytes);
+        }
+    }
+}
+
+/// What a reply that waits holds, bytes: only those with cells are worth counting.
+fn weight(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Frame(reply) => match reply.outcome {
+            Some(Outcome::Segmentation(_) | Outcome::Measured(_)) => reply.encoded_len() as u64,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
