@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::{
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
-    Peer, Shared,
+    Peer, Served, Shared,
     stream::{Replies, Taken, UPDATE, Unread},
 };
 use crate::{
@@ -44,6 +44,8 @@ pub(super) struct FrameAnswer {
     pub(super) cells: Option<Arc<Segmentation>>,
     /// What the session stood at with this frame: which model found the cells, under which settings.
     pub(super) opened: Arc<pb::SessionOpened>,
+    /// The model that was asked; gone with its last session.
+    pub(super) served: Weak<Served>,
     /// Kept until what is made of it was written.
     pub(super) unread: Unread,
 }
@@ -65,6 +67,7 @@ struct Waiting {
     opened: Arc<pb::SessionOpened>,
     /// Whether a frame was sent, ever.
     has_had_a_frame: bool,
+    served: Weak<Served>,
     frames: VecDeque<oneshot::Sender<Result<FrameAnswer, Status>>>,
     updates: VecDeque<oneshot::Sender<Result<pb::SessionChanged, Status>>>,
     closing: Option<oneshot::Sender<Result<pb::SessionClosed, Status>>>,
@@ -85,7 +88,8 @@ impl Dialog {
         // There is room for one, and the receiver lives.
         let _ = requests.try_send(open);
         let first = poll_fn(|context| replies.poll_answer(context)).await;
-        let Some(Reply::Opened(opened)) = first.unwrap_or_else(|| Err(gone()))?.message.reply
+        let first = first.unwrap_or_else(|| Err(gone()))?;
+        let (Some(Reply::Opened(opened)), Some(served)) = (first.message.reply, first.served)
         else {
             return Err(Status::internal(
                 "the session answered `open` with something else",
@@ -93,6 +97,7 @@ impl Dialog {
         };
         let waiting = Arc::new(Mutex::new(Waiting {
             opened: Arc::new(opened),
+            served,
             ..Waiting::default()
         }));
         let replies = tokio::spawn(hand_out(replies, Arc::clone(&waiting))).abort_handle();
@@ -111,6 +116,11 @@ impl Dialog {
     /// Whether it was sent a frame so far.
     pub(super) fn has_had_a_frame(&self) -> bool {
         lock(&self.waiting).has_had_a_frame
+    }
+
+    /// The model that its frames are for.
+    pub(super) fn served(&self) -> Option<Arc<Served>> {
+        lock(&self.waiting).served.upgrade()
     }
 
     /// Segments a frame; waits for its answer. `id` must tell it from the others in flight. Errors: how the session ended.
@@ -237,8 +247,12 @@ impl Waiting {
         let Taken {
             message,
             cells,
+            served,
             unread,
         } = taken;
+        if let Some(served) = served {
+            self.served = served;
+        }
         // Who does not wait any more has gone; the frame was answered all the same.
         match message.reply {
             Some(Reply::Frame(reply)) => {
@@ -247,6 +261,7 @@ impl Waiting {
                         reply,
                         cells,
                         opened: Arc::clone(&self.opened),
+                        served: Weak::clone(&self.served),
                         unread,
                     }));
                 }

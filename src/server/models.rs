@@ -89,18 +89,6 @@ impl Models {
         }
     }
 
-    /// The newest of those that live and were told so: sessions keep older ones, and are moved to newer ones.
-    pub(super) fn told_as(&self, opened: &pb::SessionOpened) -> Option<Arc<Served>> {
-        self.living().into_iter().rev().find(|served| {
-            let pool = served.pool();
-            let mut told = pb::SessionOpened::default();
-            convert::reopened(&mut told, pool.model(), pool.description());
-            told.model == opened.model
-                && told.backend == opened.backend
-                && told.device == opened.device
-        })
-    }
-
     /// What took the place of `served`.
     pub(super) fn newer(&self, served: &Arc<Served>) -> Option<Arc<Served>> {
         let of_name = self.get(served.name())?;

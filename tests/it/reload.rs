@@ -30,6 +30,8 @@ type Shelf = Mutex<Vec<(&'static str, Book)>>;
 enum Book {
     /// Of this identity: answers with so many cells, and knows so many classes.
     Good(&'static str, usize, usize),
+    /// The same without a manifest: nothing is told of it by which it could be told from another.
+    Bare(&'static str, usize),
     /// Its files cannot be read.
     Unreadable,
     /// It is read, and then does not load.
@@ -92,7 +94,9 @@ impl Loader for Reads {
             Found {
                 name: name.to_owned(),
                 identity: match &book {
-                    Book::Good(identity, ..) => Ok((*identity).to_owned()),
+                    Book::Good(identity, ..) | Book::Bare(identity, _) => {
+                        Ok((*identity).to_owned())
+                    }
                     Book::Unreadable => Err("cut off".to_owned()),
                     Book::TooLarge | Book::Mad | Book::Renamed => Ok("new".to_owned()),
                 },
@@ -113,6 +117,7 @@ fn pool(name: &'static str, book: &Book) -> Result<LanePool, String> {
     let runs = AtomicUsize::new(0);
     let (identity, cells, classes) = match *book {
         Book::Good(identity, cells, classes) => (identity, cells, classes),
+        Book::Bare(_, cells) => ("", cells, 2),
         Book::Mad => ("mad", 1, 2),
         Book::Renamed => ("new", 1, 2),
         Book::TooLarge => return Err("needs 900 MiB, and 100 MiB are free".to_owned()),
@@ -176,7 +181,7 @@ async fn changed(session: &mut Session) -> pb::SessionChanged {
     }
 }
 
-use Book::{Good, Mad, Renamed, TooLarge, Unreadable};
+use Book::{Bare, Good, Mad, Renamed, TooLarge, Unreadable};
 use ReloadOutcome::{Loaded, Refused, Removed, Unchanged};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -410,6 +415,25 @@ async fn inference_names_the_version_that_answered() {
     disk.put(&[("cells", Good("3", 3, 2))]);
     assert!(daemon.control.reload().await.is_good());
     assert_eq!(infer(goes_on, "").await, versioned("3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_that_are_told_alike_are_told_apart() {
+    let disk = Disk::with(&[("cells", Bare("1", 1))]);
+    let daemon = start(&disk);
+    let client = inference::connect(&daemon).await;
+    let (start, goes_on) = (
+        inference::in_sequence(true, false),
+        inference::in_sequence(false, false),
+    );
+    let infer = async |request| inference::infer(&client, of_cells(request, "1")).await;
+    infer(start).await.unwrap();
+    disk.put(&[("cells", Bare("2", 2))]);
+    assert!(daemon.control.reload().await.is_good());
+    // The sequence keeps its model, and is told so.
+    let kept = infer(goes_on).await.unwrap();
+    assert_eq!(kept.model_version, "1");
+    assert_eq!(kept.outputs[0].shape, [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

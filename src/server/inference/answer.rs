@@ -1,12 +1,16 @@
 //! A frame's answer as the protocol's.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use tonic::{Code, Status};
 
 use super::{
     super::{
-        Peer, Shared,
+        Peer, Served, Shared,
         convert::micros,
         dialog::FrameAnswer,
         stream::{Unread, on_work_pool},
@@ -29,8 +33,8 @@ pub(super) struct Answered {
     /// But for the model and the request's id.
     pub(super) response: oip::ModelInferResponse,
     pub(super) timing: pb::Timing,
-    /// What its session stood at.
-    pub(super) opened: Arc<pb::SessionOpened>,
+    /// The model that answered; gone with its last session.
+    pub(super) served: Weak<Served>,
     /// Until the transport has the response.
     pub(super) _unread: Unread,
 }
@@ -54,6 +58,7 @@ impl Answered {
             reply,
             cells,
             opened,
+            served,
             unread,
         } = answer;
         let segmentation = match reply.outcome {
@@ -104,7 +109,7 @@ impl Answered {
         Ok(Answered {
             response,
             timing,
-            opened,
+            served,
             _unread: unread,
         })
     }

@@ -102,9 +102,7 @@ impl Asking {
                 self.shared.inference.sequences.get(&key)
             });
         // A sequence keeps the model that it began with, whatever was loaded since.
-        let own = open
-            .as_ref()
-            .and_then(|open| models.told_as(&open.dialog.opened()));
+        let own = open.as_ref().and_then(|open| open.dialog.served());
         let served = own.unwrap_or(now);
         describe::check_version(&served, &version)?;
         *asks = Some(Arc::clone(&served));
@@ -157,12 +155,7 @@ impl Asking {
     ) -> Result<Arc<Dialog>, Status> {
         if let Some((kept_for, dialog)) = &self.kept
             && *kept_for == options
-            && self
-                .shared
-                .models
-                .told_as(&dialog.opened())
-                .as_ref()
-                .is_some_and(|its| Arc::ptr_eq(its, served))
+            && dialog.served().is_some_and(|its| Arc::ptr_eq(&its, served))
         {
             return Ok(Arc::clone(dialog));
         }
@@ -251,7 +244,7 @@ impl InFlight {
         };
         // The session may have been moved to a newer one meanwhile.
         let found_by = answered.as_ref().ok();
-        let found_by = found_by.and_then(|it| shared.models.told_as(&it.opened));
+        let found_by = found_by.and_then(|it| it.served.upgrade());
         let served = found_by.or(served);
         if let Some(served) = &served {
             let timing = answered.as_ref().ok().map(|answered| &answered.timing);

@@ -15,7 +15,7 @@ use super::{
         account::Account,
         convert::{self, Answer, Outputs},
     },
-    taken::{Pending, Taken, Unread},
+    taken::{Pending, Taken},
     turns::Due,
 };
 use crate::{
@@ -228,17 +228,13 @@ impl Cell {
     }
 
     fn taken(&self, reply: session::Reply<Pending>) -> Taken {
-        let mut pending = match reply {
+        let pending = match reply {
             session::Reply::Dropped { id, reason } => {
                 Pending::beside_frames(Reply::Frame(convert::dropped(id, reason)))
             }
             session::Reply::Ready(pending) => pending,
         };
-        Taken {
-            unread: Unread::new(&self.this, pending.bytes),
-            cells: pending.cells.take(),
-            message: pending.message(),
-        }
+        pending.taken(&self.this)
     }
 
     /// The client has got an answer of so many bytes.

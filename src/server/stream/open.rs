@@ -91,7 +91,7 @@ where
     if analyst.needs_order() {
         session = session.in_order();
     }
-    session.announce(Pending::beside_frames(Reply::Opened(opened.clone())));
+    session.announce(Pending::of_model(Reply::Opened(opened.clone()), &served));
     let kept = Kept::new(shared.limits.frames_kept);
     let smoothing = Smoothing::new(settled.window as usize);
     let cell = Cell::new(

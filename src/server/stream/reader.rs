@@ -218,7 +218,7 @@ impl Reader {
         self.cell.account.changed(model, self.revision);
         let changed = convert::changed(self.revision, self.settled.to_options(), &self.opened, why);
         self.cell.with(|state| {
-            let changed = Pending::beside_frames(Reply::Changed(changed));
+            let changed = Pending::of_model(Reply::Changed(changed), self.seat.served());
             state.session.announce(changed);
         });
         Ok(())

@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 
-use super::{super::convert, cell::Cell};
+use super::{
+    super::{Served, convert},
+    cell::Cell,
+};
 use crate::{
     proto::{self as pb, frame_reply::Outcome, stream_reply::Reply},
     segmentation::Segmentation,
@@ -20,7 +23,9 @@ pub(super) struct Pending {
     /// When its frame had come.
     arrived: Option<Instant>,
     /// What it was made of, where that is handed out.
-    pub(super) cells: Option<Arc<Segmentation>>,
+    cells: Option<Arc<Segmentation>>,
+    /// The model of the frames after it, where the reply says which that is.
+    served: Option<Weak<Served>>,
     /// What counts as unread, bytes.
     pub(super) bytes: u64,
 }
@@ -30,6 +35,8 @@ pub(in crate::server) struct Taken {
     pub(in crate::server) message: pb::StreamReply,
     /// Of a frame's reply, where they are handed out.
     pub(in crate::server) cells: Option<Arc<Segmentation>>,
+    /// The model of the frames after it, where the reply says which that is.
+    pub(in crate::server) served: Option<Weak<Served>>,
     pub(in crate::server) unread: Unread,
 }
 
@@ -56,6 +63,7 @@ impl Pending {
             reply,
             arrived: Some(arrived),
             cells,
+            served: None,
         }
     }
 
@@ -65,6 +73,7 @@ impl Pending {
             reply: Reply::Frame(reply),
             arrived: Some(arrived),
             cells: None,
+            served: None,
             bytes: 0,
         }
     }
@@ -75,19 +84,36 @@ impl Pending {
             reply,
             arrived: None,
             cells: None,
+            served: None,
             bytes: 0,
         }
     }
 
-    /// As a message; a frame's total time ends here.
-    pub(super) fn message(mut self) -> pb::StreamReply {
+    /// A reply that says which model the frames after it are for.
+    pub(super) fn of_model(reply: Reply, served: &Arc<Served>) -> Self {
+        Pending {
+            served: Some(Arc::downgrade(served)),
+            ..Pending::beside_frames(reply)
+        }
+    }
+
+    /// It leaves `cell`: a frame's total time ends here.
+    pub(super) fn taken(mut self, cell: &Weak<Cell>) -> Taken {
         if let (Reply::Frame(frame), Some(arrived)) = (&mut self.reply, self.arrived)
             && let Some(timing) = &mut frame.timing
         {
             timing.total = convert::micros(arrived.elapsed());
         }
-        pb::StreamReply {
-            reply: Some(self.reply),
+        Taken {
+            message: pb::StreamReply {
+                reply: Some(self.reply),
+            },
+            cells: self.cells,
+            served: self.served,
+            unread: Unread {
+                cell: Weak::clone(cell),
+                bytes: self.bytes,
+            },
         }
     }
 }
@@ -99,13 +125,6 @@ struct Written {
 }
 
 impl Unread {
-    pub(super) fn new(cell: &Weak<Cell>, bytes: u64) -> Self {
-        Unread {
-            cell: Weak::clone(cell),
-            bytes,
-        }
-    }
-
     /// What was made of the answer: unread until these bytes have left.
     pub(in crate::server) fn until_sent(self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(Written {
