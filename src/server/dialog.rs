@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::{
     Peer, Served, Shared,
-    stream::{Replies, Taken, UPDATE, Unread},
+    stream::{Replies, Taken, UPDATE, Unread, Use},
 };
 use crate::{
     proto::{self as pb, stream_reply::Reply, stream_request::Request},
@@ -82,8 +82,26 @@ impl Dialog {
         peer: Peer,
         options: pb::SessionOptions,
     ) -> Result<Self, Status> {
+        Dialog::of(shared, peer, options, Use::Dialog).await
+    }
+
+    /// The same, for one frame.
+    pub(super) async fn once(
+        shared: Arc<Shared>,
+        peer: Peer,
+        options: pb::SessionOptions,
+    ) -> Result<Self, Status> {
+        Dialog::of(shared, peer, options, Use::OneFrame).await
+    }
+
+    async fn of(
+        shared: Arc<Shared>,
+        peer: Peer,
+        options: pb::SessionOptions,
+        used: Use,
+    ) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(1);
-        let mut replies = Replies::with_cells(shared, peer, ReceiverStream::new(receiver));
+        let mut replies = Replies::of(shared, peer, ReceiverStream::new(receiver), used);
         let open = Ok(message(Request::Open(options)));
         // There is room for one, and the receiver lives.
         let _ = requests.try_send(open);

@@ -95,7 +95,7 @@ impl Segmenter for Doors {
         let peer = Peer::of(&request)?;
         let pb::SegmentRequest { options, frame } = request.into_inner();
         let frame = frame.ok_or_else(|| Status::invalid_argument("a request without a frame"))?;
-        let dialog = Dialog::open(Arc::clone(&self.0), peer, options.unwrap_or_default()).await?;
+        let dialog = Dialog::once(Arc::clone(&self.0), peer, options.unwrap_or_default()).await?;
         let answer = dialog.frame(frame).await?;
         // It has nothing in flight: how it ended, a draining daemon included, takes nothing from its answer.
         let _ = dialog.close().await;

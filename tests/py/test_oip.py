@@ -195,6 +195,21 @@ def test_asyncio_unary_and_stream(daemon):
     assert all(np.array_equal(result.as_numpy("BOXES"), boxes) for result in [*every, *(result for result, _ in streamed)])
 
 
+def test_the_log_tells_of_sessions_not_of_every_frame(daemon, client):
+    image = frame(discs(64, 64))
+    single = client.infer(MODEL, [image])
+    heard = queue.Queue()
+    client.start_stream(callback=lambda result, error: heard.put((result, error)))
+    client.async_stream_infer(MODEL, [image])
+    streamed, error = heard.get(timeout=PATIENCE)
+    client.stop_stream()
+    assert error is None
+    single, streamed = (result.get_response().parameters["session"].string_param for result in (single, streamed))
+    log = daemon.log.read_text()
+    assert f"session={streamed}" in log
+    assert single not in log
+
+
 def test_callbacks(client):
     heard = queue.Queue()
     image = frame(discs(96, 64, seed=2))

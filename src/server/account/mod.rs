@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     convert,
@@ -68,6 +68,8 @@ pub(super) struct Who {
     /// As granted.
     pub(super) priority: pb::Priority,
     pub(super) delivery: pb::Delivery,
+    /// Opened for one frame, by a call that ends with it.
+    pub(super) is_brief: bool,
 }
 
 /// What the account stands at.
@@ -84,6 +86,16 @@ struct State {
     confluence: f64,
     series: Silences,
     history: History,
+}
+
+/// Tells the log. What is brief is told to those alone who ask for more: a line for every frame says less than none.
+macro_rules! say {
+    ($is_brief:expr, $($told:tt)*) => {
+        match $is_brief {
+            true => debug!($($told)*),
+            false => info!($($told)*),
+        }
+    };
 }
 
 /// How a frame ended, as metrics say it.
@@ -128,9 +140,10 @@ impl Accounts {
             session,
             name,
             peer,
+            is_brief,
             ..
         } = &who;
-        info!(%session, %peer, ?name, %model, "session opened");
+        say!(*is_brief, %session, %peer, ?name, %model, "session opened");
         let trace = self.traces.session(parent, session, name, model);
         let account = Arc::new(Account {
             trace,
@@ -295,7 +308,8 @@ impl Account {
             .filter(|((_, reason), _)| !reason.is_empty())
             .map(|((_, reason), n)| format!("{reason} {n}"))
             .collect();
-        info!(
+        say!(
+            self.who.is_brief,
             session = %self.who.session,
             peer = %self.who.peer,
             name = ?self.who.name,

@@ -161,10 +161,12 @@ impl Asking {
         }
         // The earlier one ends with its last answer, before there is another.
         self.kept = None;
-        let dialog = self.open(options.clone()).await?;
-        if self.keeps {
-            self.kept = Some((options, Arc::clone(&dialog)));
+        if !self.keeps {
+            let (shared, peer) = (Arc::clone(&self.shared), self.peer.clone());
+            return Ok(Arc::new(Dialog::once(shared, peer, options).await?));
         }
+        let dialog = self.open(options.clone()).await?;
+        self.kept = Some((options, Arc::clone(&dialog)));
         Ok(dialog)
     }
 

@@ -54,7 +54,7 @@ async fn segment(State(shared): State<Arc<Shared>>, request: Request) -> Result<
         shared: Arc::clone(&shared),
         peer: peer.clone(),
     });
-    let dialog = Dialog::open(Arc::clone(&shared), peer, asked.options).await?;
+    let dialog = Dialog::once(Arc::clone(&shared), peer, asked.options).await?;
     let answer = dialog.frame(asked.frame).await?;
     // It has nothing in flight: how it ended, a draining daemon included, takes nothing from its answer.
     let _ = dialog.close().await;

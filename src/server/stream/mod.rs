@@ -38,6 +38,17 @@ pub(super) struct Replies(Phase);
 /// A reply, or how the stream ends.
 pub(super) type Answered = Result<Taken, Status>;
 
+/// What a session is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A stream of the contract.
+    Stream,
+    /// A door that asks and waits: the cells behind each reply are handed out.
+    Dialog,
+    /// The same, for one frame: nothing that the log tells where nobody asks for more.
+    OneFrame,
+}
+
 enum Phase {
     /// Waiting for the first message.
     Opening(Pin<Box<dyn Future<Output = Result<Opened, Status>> + Send>>),
@@ -50,18 +61,16 @@ impl Replies {
     where
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
     {
-        Replies(Phase::Opening(Box::pin(open::open(
-            shared, peer, requests, false,
-        ))))
+        Replies::of(shared, peer, requests, Use::Stream)
     }
 
-    /// The same, and [`Replies::poll_answer`] hands out the cells behind each reply.
-    pub(super) fn with_cells<S>(shared: Arc<Shared>, peer: Peer, requests: S) -> Self
+    /// Those of a session that is used so.
+    pub(super) fn of<S>(shared: Arc<Shared>, peer: Peer, requests: S, used: Use) -> Self
     where
         S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
     {
         Replies(Phase::Opening(Box::pin(open::open(
-            shared, peer, requests, true,
+            shared, peer, requests, used,
         ))))
     }
 

@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::{
     super::{Peer, Shared, account::Who, convert, held::BEFORE_A_FRAME, places::Place},
+    Use,
     cell::{Cell, Frames},
     reader::Reader,
     seat::Seat,
@@ -29,13 +30,12 @@ pub(super) struct Opened {
     _own_place: Place<String>,
 }
 
-/// Waits for the first message and opens the session that it asks for. `hands_out_cells`: whoever takes the replies wants the
-/// cells behind them too.
+/// Waits for the first message and opens the session that it asks for.
 pub(super) async fn open<S>(
     shared: Arc<Shared>,
     peer: Peer,
     mut requests: S,
-    hands_out_cells: bool,
+    used: Use,
 ) -> Result<Opened, Status>
 where
     S: Stream<Item = Result<pb::StreamRequest, Status>> + Send + Unpin + 'static,
@@ -82,6 +82,7 @@ where
         peer: peer.to_string(),
         priority: settled.to_options().priority(),
         delivery: settled.to_options().delivery(),
+        is_brief: used == Use::OneFrame,
     };
     let account = shared
         .accounts
@@ -97,7 +98,7 @@ where
     let cell = Cell::new(
         session,
         account,
-        hands_out_cells,
+        used != Use::Stream,
         (analyst, timeline),
         (kept, smoothing),
     );
