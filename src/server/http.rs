@@ -14,7 +14,9 @@ use axum::{
 };
 use tonic::{service::Routes, transport::server};
 
-use super::{KEEPALIVE_TIMEOUT, Shared, origin, page, problem::Problem, rest, status::word};
+use super::{
+    KEEPALIVE_TIMEOUT, Shared, linger, origin, page, problem::Problem, rest, status::word,
+};
 
 /// What Prometheus is told that it gets.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,6 +53,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> server::Router {
         .method_not_allowed_fallback(not_so)
         .layer(from_fn(origin::check))
         .with_state(Arc::clone(shared));
+    let routes = shared.gate.guard(routes).layer(from_fn(linger::listen_out));
     server::Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(STREAMS)
@@ -58,7 +61,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> server::Router {
         .initial_connection_window_size(STREAMS * STREAM_WINDOW)
         .http2_keepalive_interval(Some(shared.limits.keepalive()))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(Routes::from(shared.gate.guard(routes)))
+        .add_routes(Routes::from(routes))
 }
 
 async fn nothing_there(request: Request) -> Problem {

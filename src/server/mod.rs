@@ -16,6 +16,7 @@ mod held;
 mod http;
 mod inference;
 mod json;
+mod linger;
 mod listen;
 mod logins;
 mod machine;

@@ -12,6 +12,7 @@ mod delivery;
 mod doors;
 mod ends;
 mod gpu;
+mod http;
 mod inference;
 mod layers;
 mod operations;

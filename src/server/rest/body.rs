@@ -3,21 +3,15 @@
 use std::{future::Future, time::Duration};
 
 use axum::{
-    body::{Body, BodyDataStream, Bytes},
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, FromRequest, Multipart, Request, multipart::MultipartError},
-    http::{
-        HeaderMap, StatusCode,
-        header::{CONTENT_LENGTH, EXPECT},
-    },
+    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
 };
 use bytes::BytesMut;
 use tokio_stream::StreamExt;
 
 use super::content;
 use crate::server::problem::Problem;
-
-/// How much longer a client that sends too much is listened to: one that is cut off while it sends does not read why.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// Reads a body of at most `most` bytes whose next bytes come within `patience`.
 pub(super) async fn whole(
@@ -29,13 +23,13 @@ pub(super) async fn whole(
     let announced = announced(headers);
     let mut stream = body.into_data_stream();
     if announced.is_some_and(|bytes| most < bytes) {
-        return Err(too_large(headers, stream, announced, most).await);
+        return Err(too_large(announced, most));
     }
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
     while let Some(piece) = within(patience, stream.next()).await? {
         let piece = piece.map_err(|_| broken())?;
         if most - whole.len() < piece.len() {
-            return Err(too_large(headers, stream, announced, most).await);
+            return Err(too_large(announced, most));
         }
         whole.extend_from_slice(&piece);
     }
@@ -62,20 +56,13 @@ pub(super) async fn form(
 ) -> Result<Vec<Part>, Problem> {
     let announced = announced(request.headers());
     if announced.is_some_and(|bytes| most < bytes) {
-        let (head, body) = request.into_parts();
-        return Err(too_large(&head.headers, body.into_data_stream(), announced, most).await);
+        return Err(too_large(announced, most));
     }
     DefaultBodyLimit::max(most).apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| content::unsupported(error.body_text()))?;
-    let read = parts(&mut form, most, known, patience).await;
-    if read.is_err() {
-        let listen = async { while let Ok(Some(_)) = form.next_field().await {} };
-        // As where a body is too large.
-        let _ = tokio::time::timeout(LINGER, listen).await;
-    }
-    read
+    parts(&mut form, most, known, patience).await
 }
 
 async fn parts(
@@ -136,19 +123,7 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Refuses, once the client has stopped sending or has been listened to for long enough. Nothing of it is kept. Who asks first
-/// (`Expect: 100-continue`) is told at once.
-async fn too_large(
-    headers: &HeaderMap,
-    mut rest: BodyDataStream,
-    announced: Option<usize>,
-    most: usize,
-) -> Problem {
-    if !headers.contains_key(EXPECT) {
-        let listen = async { while let Some(Ok(_)) = rest.next().await {} };
-        // It is refused in any case.
-        let _ = tokio::time::timeout(LINGER, listen).await;
-    }
+fn too_large(announced: Option<usize>, most: usize) -> Problem {
     match announced {
         Some(bytes) => too_many_bytes(&format!("a body of {bytes} bytes"), most),
         None => too_many_bytes("the body", most),
