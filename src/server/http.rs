@@ -8,8 +8,8 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{StatusCode, header},
-    middleware::from_fn,
-    response::IntoResponse,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use tonic::{service::Routes, transport::server};
@@ -52,6 +52,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> server::Router {
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_so)
         .layer(from_fn(origin::check))
+        .layer(from_fn(check))
         .with_state(Arc::clone(shared));
     let routes = shared.gate.guard(routes).layer(from_fn(linger::listen_out));
     server::Server::builder()
@@ -62,6 +63,24 @@ pub(super) fn router(shared: &Arc<Shared>) -> server::Router {
         .http2_keepalive_interval(Some(shared.limits.keepalive()))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_routes(Routes::from(routes))
+}
+
+/// Refuses what no call may have, whichever it is.
+async fn check(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if 1 < headers.get_all(header::HOST).iter().count() {
+        return Problem::bad_request("two headers Host: one is expected").into_response();
+    }
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if let Some(encoding) = encodings.find(|encoding| *encoding != "identity") {
+        let detail =
+            format!("Content-Encoding {encoding:?}: bodies are taken as they are; leave it out");
+        let (status, code) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE");
+        return Problem::new(status, code, detail)
+            .with_header(header::ACCEPT_ENCODING, "identity")
+            .into_response();
+    }
+    next.run(request).await
 }
 
 async fn nothing_there(request: Request) -> Problem {

@@ -14,6 +14,8 @@ use tokio::{
 
 use crate::daemon::{Daemon, PATIENCE};
 
+const PIXELS: &str = "format=Mono8&width=32&height=24";
+
 /// The answer to a `POST`, headers and body, as text.
 async fn post(http: SocketAddr, path: &str, headers: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(http).await.unwrap();
@@ -52,6 +54,7 @@ async fn who_is_refused_before_the_body_is_read_still_reads_why() {
         (&open, "/metrics", "", 405),
         (&open, "/v1/segment", "Accept: video/mp4\r\n", 406),
         (&open, "/v1/segment", "Content-Type: text/plain\r\n", 415),
+        (&open, "/v1/segment", "Content-Encoding: gzip\r\n", 415),
         (
             &open,
             "/v1/sessions",
@@ -63,5 +66,25 @@ async fn who_is_refused_before_the_body_is_read_still_reads_why() {
         let expected = format!("HTTP/1.1 {code} ");
         assert!(answer.starts_with(&expected), "{path} {headers}: {answer}");
         assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_call_may_have_is_named() {
+    let daemon = Daemon::instant();
+    for (headers, code, words) in [
+        (
+            "Content-Encoding: gzip\r\n",
+            415,
+            "Content-Encoding \\\"gzip\\\"",
+        ),
+        ("Host: evil.example\r\n", 400, "two headers Host"),
+        ("Content-Encoding: identity\r\n", 200, "application/json"),
+    ] {
+        let path = format!("/v1/segment?{PIXELS}");
+        let answer = post(daemon.http, &path, headers, &[100; 32 * 24]).await;
+        let expected = format!("HTTP/1.1 {code} ");
+        assert!(answer.starts_with(&expected), "{headers}: {answer}");
+        assert!(answer.contains(words), "{headers}: {answer}");
     }
 }
