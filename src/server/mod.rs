@@ -47,7 +47,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, Semaphore, watch},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinSet},
     time::MissedTickBehavior,
 };
@@ -401,6 +401,17 @@ impl Shared {
         let of_rest = self.rest.next_end(peer, now, idle);
         let of_sequences = self.inference.next_end(peer, now, idle);
         of_rest.into_iter().chain(of_sequences).min()
+    }
+
+    /// A share of the bytes of all frames in flight; as many as there are, of more. Waits while others hold them.
+    async fn admit(&self, bytes: u64) -> OwnedSemaphorePermit {
+        let units = bytes.min(self.limits.frames_in_flight_bytes) / Budget::UNIT;
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        if self.budget.0.available_permits() < units as usize {
+            self.metrics.refuse(Bound::FramesInFlightBytes);
+        }
+        let permit = Arc::clone(&self.budget.0).acquire_many_owned(units).await;
+        permit.expect("the budget is never closed")
     }
 
     fn max_message(&self) -> usize {

@@ -12,6 +12,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{accept::Form, forms};
 use crate::{
@@ -24,6 +25,10 @@ use crate::{
         wording,
     },
 };
+
+/// Of a frame of three colours in 16 bits; and of its picture, the labels that it is drawn by, and its file.
+const MOST_BYTES_PER_PIXEL: u64 = 6;
+const PICTURE_BYTES_PER_PIXEL: u64 = 12;
 
 const SESSION: HeaderName = HeaderName::from_static("x-cellsegd-session");
 const MODEL: HeaderName = HeaderName::from_static("x-cellsegd-model");
@@ -55,6 +60,15 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// A share of the bytes of all frames in flight for the frame once more, and for the picture of it. Waits while others hold them.
+    async fn room(&self, cells: Option<&Segmentation>) -> OwnedSemaphorePermit {
+        let pixels = cells.map_or(0, |cells| u64::from(cells.width) * u64::from(cells.height));
+        let limits = &self.shared.limits;
+        let decoded = (pixels * MOST_BYTES_PER_PIXEL).min(limits.max_frame_bytes);
+        let bytes = decoded + pixels * PICTURE_BYTES_PER_PIXEL;
+        self.shared.admit(bytes).await
+    }
+
     /// It, as the session understood it; before any flat field.
     fn understood(&self, metadata: &pb::FrameMetadata) -> Result<Frame, pb::Failed> {
         let limits = self.shared.limits.frame();
@@ -69,6 +83,11 @@ impl Shown {
 impl Told {
     /// The answer; computed on the work pool.
     pub(super) async fn respond(self) -> Response {
+        // Until it is written.
+        let _room = match &self.shown {
+            Some(shown) => Some(shown.room(self.answer.cells.as_deref()).await),
+            None => None,
+        };
         let told = on_work_pool(move || self.written()).await;
         let defect = || {
             let failed = convert::defect("writing its answer");
