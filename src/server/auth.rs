@@ -72,7 +72,7 @@ impl Rules {
         now: SystemTime,
     ) -> Result<Peer, String> {
         let (name, role) = self.by_digest(token, now)?;
-        let peer = self.peer(name, role.min(Role::Observe));
+        let peer = self.peer(format!("the login with {name}"), role.min(Role::Observe));
         Ok(peer.of_connection(caller))
     }
 
@@ -90,7 +90,7 @@ impl Rules {
             .and_then(|text| text.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or("the authorization metadata must be: Bearer TOKEN")?;
+            .ok_or("the header authorization (metadata, in gRPC) must be: Bearer TOKEN")?;
         self.by_digest(&Digest::of(token), now)
     }
 
@@ -144,8 +144,8 @@ impl Rules {
             }
             Origin::Ip(_) if caller.is_encrypted => {
                 return Err(
-                    "a token is needed here, as metadata: authorization: Bearer TOKEN ('cellsegd pair NAME' makes one), or a \
-                     client certificate that the operator has named"
+                    "a token is needed here, as the header (metadata, in gRPC) authorization: Bearer TOKEN ('cellsegd pair NAME' \
+                     makes one), or a client certificate that the operator has named"
                         .to_owned(),
                 );
             }
@@ -156,7 +156,7 @@ impl Rules {
             Some(role) if caller.origin.is_remote() => Ok((name, role.min(Role::Infer))),
             Some(role) => Ok((name, role)),
             None => Err(format!(
-                "{name} needs a token here, as metadata: authorization: Bearer TOKEN ('cellsegd pair NAME' makes one)"
+                "{name} needs a token here, as the header (metadata, in gRPC) authorization: Bearer TOKEN ('cellsegd pair NAME' makes one)"
             )),
         }
     }

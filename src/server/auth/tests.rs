@@ -137,6 +137,7 @@ fn a_login_reads_and_comes_from_where_its_connection_does() {
         let peer = rules.settle_login(&caller, &Digest::of("best"), NOW);
         let peer = peer.unwrap();
         assert_eq!(peer.role(), Role::Observe);
+        assert_eq!(peer.to_string(), "the login with token boss");
         let from = (peer.origin(), peer.gid());
         assert_eq!(from, (Some(caller.origin), caller.gid));
     }
