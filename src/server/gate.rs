@@ -380,12 +380,10 @@ impl Refusal {
     /// For a client of HTTP.
     pub(super) fn problem(self) -> Problem {
         match self {
-            Refusal::Unauthenticated(why) => {
-                Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", why)
-                    .with_header(WWW_AUTHENTICATE, "Bearer")
+            Refusal::Unauthenticated(_) => {
+                Problem::from(self.status()).with_header(WWW_AUTHENTICATE, "Bearer")
             }
-            Refusal::Denied(why) => Problem::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", why),
-            Refusal::Busy(full) => Status::resource_exhausted(busy(full)).into(),
+            Refusal::Denied(_) | Refusal::Busy(_) => self.status().into(),
             Refusal::TooMany(wait, why) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", why)
                     .again_after(wait.as_secs() + 1)
