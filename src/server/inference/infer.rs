@@ -11,7 +11,7 @@ use super::{
     },
     answer::{Answered, Memory},
     describe,
-    options::InSequence,
+    options::{self, InSequence},
     request::{Asked, Wanted},
     sequences::{Key, Name, Sequence},
 };
@@ -253,13 +253,16 @@ impl InFlight {
             let statistics = &shared.inference.statistics;
             statistics.count(served, arrived.elapsed(), timing);
         }
-        let answered = answered.map_err(|status| match id.is_empty() {
-            true => status,
-            // Clients that answer many requests lose the id of one that failed, if its message does not have it.
-            false => Status::new(
+        let answered = answered.map_err(|status| {
+            let told = options::in_parameters(status.message());
+            Status::new(
                 status.code(),
-                format!("[request id: {id}] {}", status.message()),
-            ),
+                match id.is_empty() {
+                    true => told,
+                    // Clients that answer many requests lose the id of one that failed, if its message does not have it.
+                    false => format!("[request id: {id}] {told}"),
+                },
+            )
         })?;
         let served = served.ok_or_else(|| Status::internal("an answer without a model"))?;
         Ok(oip::ModelInferResponse {

@@ -98,6 +98,25 @@ const UNDERSTOOD: [&str; 49] = [
     "z_plane",
 ];
 
+/// The contract's fields, and where they are among the parameters.
+const FIELDS: [(&str, &str); 6] = [
+    ("thresholds.", "parameter "),
+    ("tiling.", "parameter "),
+    ("tracking.", "parameter "),
+    ("metadata.", "parameter "),
+    ("normalization.percentiles.", "parameter "),
+    ("normalization.", "parameter normalization "),
+];
+
+/// What a session says is wrong, in the names that the client has used.
+pub(super) fn in_parameters(told: &str) -> String {
+    let named = FIELDS.iter().find_map(|(field, parameter)| {
+        let rest = told.strip_prefix(field)?;
+        Some(format!("{parameter}{rest}"))
+    });
+    named.unwrap_or_else(|| told.to_owned())
+}
+
 impl Wishes {
     /// What `parameters` ask of `model`. Errors: one that is not understood, or cannot be meant.
     pub(super) fn new(

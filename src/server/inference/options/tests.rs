@@ -83,3 +83,24 @@ fn what_cannot_be_meant_names_what_would_be() {
         assert!(told.message().contains(part), "{name}: {}", told.message());
     }
 }
+
+#[test]
+fn what_a_session_refuses_is_called_as_the_client_called_it() {
+    for (told, expected) in [
+        (
+            "thresholds.confidence 2: must be 0 to 1",
+            "parameter confidence 2: must be 0 to 1",
+        ),
+        (
+            "normalization.percentiles.min_span -1: must be 0 or more",
+            "parameter min_span -1: must be 0 or more",
+        ),
+        (
+            "normalization.window 5..3: low must be below high",
+            "parameter normalization window 5..3: low must be below high",
+        ),
+        ("the daemon is draining", "the daemon is draining"),
+    ] {
+        assert_eq!(in_parameters(told), expected);
+    }
+}
