@@ -80,6 +80,9 @@ def main() -> None:
         print(f"{name:9} median {median:8.3f} ms, mean {mean:8.3f} ms, p95 {p95:8.3f} ms")
     print(f"median {100 * (statistics.median(attached) / statistics.median(without) - 1):+.2f} %, ", end="")
     print(f"mean {100 * (statistics.mean(attached) / statistics.mean(without) - 1):+.2f} %; last run: {counts}")
+    if hasattr(os, "getloadavg"):
+        # Where others work beside it, it is they who are measured.
+        print(f"load of this machine over a minute and five: {os.getloadavg()[0]:.1f}, {os.getloadavg()[1]:.1f}")
 
 
 if __name__ == "__main__":
