@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -98,6 +99,24 @@ impl Listener {
                 },
                 Err(error) => format!("unix://? ({error})"),
             },
+        }
+    }
+
+    /// The same, for programs of this machine that have no certificate to check. None: it is not for them.
+    pub(super) fn local_address(&self) -> Option<String> {
+        match self {
+            Listener::Tcp(listener) => {
+                let mut address = listener.local_addr().ok()?;
+                if address.ip().is_unspecified() {
+                    address.set_ip(match address {
+                        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                    });
+                }
+                Some(Listen::Tcp(address).to_string())
+            }
+            Listener::Tls(_) => None,
+            Listener::Unix(..) => Some(self.address()).filter(|address| !address.contains('?')),
         }
     }
 

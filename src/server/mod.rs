@@ -110,6 +110,8 @@ struct Shared {
     limits: LimitSettings,
     /// Whether HTTP shows the page.
     has_page: bool,
+    /// Where programs of this machine reach gRPC, once it is listened for, if they do without TLS.
+    local_address: OnceLock<Option<String>>,
     /// How long what is in flight gets to be answered.
     grace: Duration,
     models: Models,
@@ -199,6 +201,7 @@ impl Server {
         let security = Security::without_files(&settings.auth);
         let shared = Shared {
             has_page: settings.page,
+            local_address: OnceLock::new(),
             grace: Duration::from_secs(settings.grace_s),
             models: Models::new(pools),
             loader: OnceLock::new(),
@@ -285,6 +288,10 @@ impl Server {
             memory,
         } = self;
         let grace = shared.grace;
+        // It runs once: nothing was there.
+        let _ = shared
+            .local_address
+            .set(listeners.iter().find_map(Listener::local_address));
         let (mut health, health_service) = health::Reporter::new(&shared.models).await;
         // Who supervises the daemon is answered while it drains.
         let closing = watch::Sender::new(false);

@@ -79,6 +79,13 @@ class Page:
         """Waits until the page gets a session's frames: those that come before are not shown to anybody."""
         self.wait(lambda: self.text("title") == name and self.text("answers"), f"it looks at {name}")
 
+    def rests(self):
+        """Waits until colours of buttons, which fade, are what they will be."""
+        script = "return document.getAnimations().length === 0"
+        # What was just changed fades from the next picture on.
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        self.wait(lambda: self.driver.execute_script(script), "nothing moves")
+
     def canvas(self) -> np.ndarray:
         """The picture with its outlines, as drawn: [height, width, 3]."""
         script = """const c = document.getElementById("canvas"); const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
@@ -155,8 +162,12 @@ def test_a_stream_is_seen_and_changes_and_ends(seen, page):
     page.wait(lambda: "No session is open" in page.text("none"), "it says that there is nothing to see")
     with live(seen) as session:
         page.watches(NAME)
+        listed = page.driver.find_element(By.CSS_SELECTOR, "button.session")
+        assert listed.find_element(By.CLASS_NAME, "big").text == page.text("cells") == "–", "of no frame nothing is known"
+        assert "0 frames" in listed.text and "%" not in listed.text
         first = segmented(session, 0)
         page.wait(lambda: shows(page, first), "the numbers of the first frame")
+        page.wait(lambda: listed.find_element(By.CLASS_NAME, "big").text == page.text("cells"), "the list has them too")
         assert first.segmentation.summary.count > 20
         assert "position A1 · channel Phase · z 3 · t 0" in page.text("where")
         assert "1024 × 1022" in page.text("where")
@@ -190,6 +201,18 @@ def test_a_stream_is_seen_and_changes_and_ends(seen, page):
     assert hosts == {f"127.0.0.1:{seen.port}"}, "nothing is from elsewhere"
 
 
+def test_what_it_says_to_type_works(seen, page, tmp_path):
+    page.open(seen.url)
+    page.wait(lambda: "No session is open" in page.text("none"), "there is nothing to see")
+    program, *words = page.driver.find_element(By.CSS_SELECTOR, "#none code").text.split()
+    assert program == "cellsegd" and {"FOLDER", "CELLS"} <= set(words)
+    (tmp_path / "frames").mkdir()
+    shutil.copy(ROOT / "demo/t01.png", tmp_path / "frames")
+    places = {"FOLDER": tmp_path / "frames", "CELLS": tmp_path / "cells"}
+    run(*[places.get(word, word) for word in words])
+    assert any((tmp_path / "cells").iterdir())
+
+
 def test_red_light_is_only_red_and_stays(seen, page):
     page.open(seen.url)
     with live(seen, "dark room") as session:
@@ -203,7 +226,7 @@ def test_red_light_is_only_red_and_stays(seen, page):
                 page.watches("dark room")
                 reply = segmented(session, 4)
                 page.wait(lambda: shows(page, reply), "a frame after a reload")
-            time.sleep(0.5)  # Colours of buttons fade.
+            page.rests()
             for image in (page.canvas(), page.screenshot()):
                 assert image[..., 1:].max() <= 8, "no green and no blue"
                 assert image[..., 0].max() == 255
@@ -268,7 +291,6 @@ def test_who_needs_a_token_logs_in_and_sees_when_that_is_over(tmp_path, page):
         assert not page.at("nav").is_displayed() and not page.at("none").is_displayed()
         page.at("token").send_keys("wrong", Keys.ENTER)
         page.wait(lambda: "not known here" in page.text("login-error"), "it says what is wrong")
-        time.sleep(1)
         page.at("token").send_keys(token, Keys.ENTER)
         page.wait(lambda: "No session is open" in page.text("none"), "let in")
         assert "token desk" in page.text("connection")
@@ -391,7 +413,7 @@ def test_it_is_accessible(seen, page, light):
         page.wait(lambda: shows(page, reply), "a frame")
         for width in (1500, 420):
             page.driver.set_window_size(width, 1000)
-            time.sleep(0.5)  # Fades.
+            page.rests()
             overflow = page.driver.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert overflow <= 0, "nothing sticks out at the side"
             page.driver.execute_script(AXE.read_text())

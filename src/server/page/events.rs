@@ -33,11 +33,13 @@ const AGAIN_S: u64 = 10;
 /// How long a page may take to read what it was sent.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether the cookie is what lets the page in: then it can log out.
 #[derive(Serialize)]
 struct Hello<'a> {
     peer: &'a str,
+    /// The cookie is what lets the page in: then it can log out.
     is_logged_in: bool,
+    /// Where controllers on the daemon's machine find it, if they do without TLS.
+    server: Option<&'a str>,
 }
 
 /// Beside `SessionStatus`.
@@ -210,6 +212,7 @@ impl Page {
         let hello = Hello {
             peer: &peer.to_string(),
             is_logged_in: self.credentials.is_login(),
+            server: self.shared.local_address.get().and_then(Option::as_deref),
         };
         self.say_json("hello", &hello).await
     }

@@ -35,6 +35,7 @@ function onEvent(name, text) {
     // Each connection is told them from their beginning.
     curves = new Map();
     $("logout").hidden = !hello.is_logged_in;
+    setText($("server"), hello.server ?? "ADDRESS");
   } else if (name === "status") onStatus(JSON.parse(text));
   else if (name === "numbers") onNumbers(JSON.parse(text));
   else if (name === "frame") onFrame(JSON.parse(text));
@@ -86,7 +87,7 @@ function onStatus(next) {
   if (view.frame) return;
   const last = session.since_last_frame;
   setText($("waiting"), last ? `Waiting for the next frame … the last came ${ago(last).replace("now", "just now")}.` : "Waiting for the first frame …");
-  if (last) panel.showCounts(session.cells, session.confluence);
+  if (Number(session.counts?.segmented)) panel.showCounts(session.cells, session.confluence);
 }
 
 function onNumbers(numbers) {

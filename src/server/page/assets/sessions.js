@@ -17,17 +17,19 @@ export function listSessions(status, picked, pick) {
     button.dataset.session = session.session;
     button.setAttribute("aria-current", String(session.session === picked));
     button.onclick = () => pick(session.session);
-    const { frames = 0, dropped = 0, failed = 0 } = session.counts ?? {};
+    const { frames = 0, segmented = 0, dropped = 0, failed = 0 } = session.counts ?? {};
+    // Before a frame was segmented nothing is known of cells.
+    const isKnown = Number(segmented) > 0;
     const lost = [Number(dropped) && `${whole(dropped)} dropped`, Number(failed) && `${whole(failed)} failed`].filter(Boolean);
     fill(button, [
       ["span", nameOf(session), "name"],
-      ["span", whole(session.cells), "big"],
+      ["span", isKnown ? whole(session.cells) : "–", "big"],
       ["span", "", "fine"],
     ]);
     fill(button.lastChild, [
       ["span", session.model ?? ""],
       ["span", `${whole(frames)} ${Number(frames) === 1 ? "frame" : "frames"}`],
-      ["span", `${percent(session.confluence ?? 0)}`],
+      ...(isKnown ? [["span", percent(session.confluence ?? 0)]] : []),
       ...(session.p95_us ? [["span", `p95 ${milliseconds(session.p95_us)}`]] : []),
       ...(session.since_last_frame ? [["span", ago(session.since_last_frame)]] : []),
       ...(lost.length ? [["span", lost.join(", "), "trouble"]] : []),
