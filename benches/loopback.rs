@@ -5,54 +5,36 @@
 
 #![allow(clippy::print_stdout, reason = "prints its results")]
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod round_trip;
+
+use std::time::{Duration, Instant};
 
 use cellsegd::{
-    backend::fake::{self, FakeBackend},
     config::{Listen, Settings},
-    frame::Frame,
-    geometry::BoxF,
-    mask::Mask,
-    pool::LanePool,
     proto::{
         self as pb,
-        segmenter_client::SegmenterClient,
+        frame::Pixels,
         segmenter_server::{Segmenter, SegmenterServer},
         stream_reply::Reply,
-        stream_request::Request as Event,
     },
-    segmentation::{RawInstance, RawSegmentation},
-    server::{self, Server},
 };
-use tokio::{runtime::Builder, sync::mpsc};
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use round_trip::{MASK_SIDE, Peer, Session, percentiles, runtime, serve_daemon};
+use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 /// Rounds of each server before the other has its turn.
 const ROUNDS: usize = 300;
 const TURNS: usize = 8;
-/// A mask of this side is 20 KiB of bits.
-const SIDE: u32 = 404;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("serve-echo") => runtime().block_on(serve_echo()),
-        Some("serve-daemon") => runtime().block_on(serve_daemon()),
+        Some("serve-daemon") => runtime().block_on(serve_daemon(&Settings {
+            listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
+            ..Default::default()
+        })),
         _ => runtime().block_on(measure()),
     }
-}
-
-/// As `cellsegd serve` runs: one thread moves bytes.
-fn runtime() -> tokio::runtime::Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
 }
 
 async fn measure() {
@@ -81,169 +63,41 @@ async fn measure() {
             data: vec![0; bytes].into(),
             ..Default::default()
         };
-        let mut peers = [
-            Peer::start("serve-echo").await,
-            Peer::start("serve-daemon").await,
+        let peers = ["serve-echo", "serve-daemon"].map(|role| Peer::start(&[role]));
+        let mut sessions = [
+            Session::open(peers[0].connect().await).await,
+            Session::open(peers[1].connect().await).await,
         ];
         let mut times = [Vec::new(), Vec::new()];
         for turn in 0..TURNS + 1 {
-            for (peer, times) in peers.iter_mut().zip(&mut times) {
-                let times_of_turn = peer.rounds(&pixels).await;
+            for (session, times) in sessions.iter_mut().zip(&mut times) {
+                let times_of_turn = rounds(session, &pixels).await;
                 // The first turn warms up.
                 if turn > 0 {
                     times.extend(times_of_turn);
                 }
             }
         }
-        let [echo, daemon] = times.map(|mut times| {
-            times.sort();
-            (
-                times[times.len() / 2].as_secs_f64() * 1e3,
-                times[times.len() * 99 / 100].as_secs_f64() * 1e3,
-            )
-        });
-        let cell = |(p50, p99): (f64, f64)| format!("{p50:.3} / {p99:.3}");
+        let [echo, daemon] = times.map(percentiles);
+        let cell = |[p50, p99]: [f64; 2]| format!("{p50:.3} / {p99:.3}");
         println!(
             "{name:<18}{:>18}{:>18}{:>10.2}",
             cell(echo),
             cell(daemon),
-            daemon.0 / echo.0
+            daemon[0] / echo[0]
         );
     }
 }
 
-/// A server in a process of its own, and a session on it.
-struct Peer {
-    process: Child,
-    requests: mpsc::Sender<pb::StreamRequest>,
-    replies: Streaming<pb::StreamReply>,
-}
-
-impl Peer {
-    async fn start(role: &str) -> Self {
-        let program = std::env::current_exe().expect("this program");
-        let mut process = Command::new(program)
-            .arg(role)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a server process");
-        let mut address = String::new();
-        let stdout = process.stdout.take().expect("piped");
-        BufReader::new(stdout)
-            .read_line(&mut address)
-            .expect("an address");
-        let channel =
-            tonic::transport::Channel::from_shared(address.trim().replace("tcp://", "http://"))
-                .expect("an address")
-                .initial_stream_window_size(64 << 20)
-                .initial_connection_window_size(64 << 20)
-                .tcp_nodelay(true)
-                .connect()
-                .await
-                .expect("the server listens");
-        let mut client = SegmenterClient::new(channel).max_decoding_message_size(usize::MAX);
-        let (requests, receiver) = mpsc::channel(1);
-        let outputs = pb::Outputs {
-            masks: pb::MaskEncoding::Bits.into(),
-            ..Default::default()
-        };
-        let options = pb::SessionOptions {
-            outputs: Some(outputs),
-            ..Default::default()
-        };
-        let open = pb::StreamRequest {
-            request: Some(Event::Open(options)),
-        };
-        requests.send(open).await.expect("room");
-        let mut replies = client
-            .stream(ReceiverStream::new(receiver))
-            .await
-            .expect("a stream")
-            .into_inner();
-        replies.message().await.expect("no error").expect("opened");
-        Peer {
-            process,
-            requests,
-            replies,
-        }
+async fn rounds(session: &mut Session, pixels: &pb::RawPixels) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(ROUNDS);
+    for id in 0..ROUNDS as u64 {
+        let pixels = Pixels::Raw(pixels.clone());
+        let start = Instant::now();
+        session.round(id, pixels).await;
+        times.push(start.elapsed());
     }
-
-    async fn rounds(&mut self, pixels: &pb::RawPixels) -> Vec<Duration> {
-        let mut times = Vec::with_capacity(ROUNDS);
-        for id in 0..ROUNDS as u64 {
-            let frame = pb::Frame {
-                id,
-                pixels: Some(pb::frame::Pixels::Raw(pixels.clone())),
-                ..Default::default()
-            };
-            let start = Instant::now();
-            self.requests
-                .send(pb::StreamRequest {
-                    request: Some(Event::Frame(frame)),
-                })
-                .await
-                .expect("room");
-            self.replies
-                .message()
-                .await
-                .expect("no error")
-                .expect("a reply");
-            times.push(start.elapsed());
-        }
-        times
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn serve_daemon() {
-    let settings = Settings {
-        listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
-        ..Default::default()
-    };
-    let one_cell = |frame: &Frame| {
-        let side = SIDE.min(frame.width());
-        let mut mask = Mask::empty(0, 0, side, side);
-        (0..side).for_each(|y| (0..side).for_each(|x| mask.set(x, y)));
-        let detected_box = BoxF {
-            x0: 0.0,
-            y0: 0.0,
-            x1: side as f32,
-            y1: side as f32,
-        };
-        RawInstance {
-            class_index: 0,
-            score: 0.9,
-            detected_box,
-            mask,
-        }
-    };
-    // The mask is made once: the lane answers at once.
-    let made = std::sync::OnceLock::new();
-    let backend = FakeBackend::new(move |frame, _, _| {
-        let empty = fake::cells(frame, 0, 1);
-        let instance = match frame.width() < SIDE {
-            true => one_cell(frame),
-            false => made.get_or_init(|| one_cell(frame)).clone(),
-        };
-        Ok(RawSegmentation {
-            instances: vec![instance],
-            ..empty
-        })
-    });
-    let pool = LanePool::start(Arc::new(backend), 1).expect("a lane");
-    let listeners = server::bind(&settings.listen).expect("a free port");
-    println!("{}", listeners[0].address());
-    Server::new(&settings, vec![pool])
-        .run(listeners, std::future::pending())
-        .await
-        .expect("served");
+    times
 }
 
 /// Answers each message with 20 KiB and nothing else.
@@ -259,7 +113,7 @@ impl Segmenter for Echo {
         request: Request<Streaming<pb::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let bits = pb::BitMask {
-            bits: vec![0xff; (SIDE * SIDE.div_ceil(32) * 4) as usize].into(),
+            bits: vec![0xff; (MASK_SIDE * MASK_SIDE.div_ceil(32) * 4) as usize].into(),
             ..Default::default()
         };
         let instance = pb::Instance {

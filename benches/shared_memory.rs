@@ -7,35 +7,23 @@
 #![allow(clippy::print_stdout, reason = "prints its results")]
 #![allow(unsafe_code, reason = "writes into a mapping, as a controller does")]
 
+mod round_trip;
+
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     ptr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use cellsegd::{
-    backend::fake::{self, FakeBackend},
     config::{Listen, Settings, SharedMemorySettings},
-    geometry::BoxF,
-    mask::Mask,
-    pool::LanePool,
-    proto::{
-        self as pb, frame::Pixels, frame_reply::Outcome, segmenter_client::SegmenterClient,
-        shared_memory_client::SharedMemoryClient, stream_reply::Reply,
-        stream_request::Request as Event,
-    },
-    segmentation::{RawInstance, RawSegmentation},
-    server::{self, Server},
+    proto::{self as pb, frame::Pixels, shared_memory_client::SharedMemoryClient},
 };
+use round_trip::{MASK_SIDE, Peer, Session, percentiles, runtime, serve_daemon};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
-use tokio::{runtime::Builder, sync::mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
 
 /// Rounds of each way before the others have their turn.
 const ROUNDS: usize = 200;
@@ -43,33 +31,37 @@ const TURNS: usize = 8;
 /// Pixels.
 const FRAME_SIDE: u32 = 2048;
 const FRAME_BYTES: usize = (FRAME_SIDE * FRAME_SIDE) as usize * 2;
-/// A mask of this side is 20 KiB of bits.
-const MASK_SIDE: u32 = 404;
-const ANSWER_BYTES: usize = 20 << 10;
+/// As long as a cell's mask.
+const ANSWER_BYTES: usize = (MASK_SIDE * MASK_SIDE.div_ceil(32) * 4) as usize;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
         (Some("hand-over"), Some(path)) => serve_bare(&path),
-        (Some("daemon"), Some(path)) => runtime().block_on(serve_daemon(&path)),
+        (Some("daemon"), Some(path)) => runtime().block_on(serve_daemon(&Settings {
+            listen: vec![Listen::Unix(path.into())],
+            shared_memory: SharedMemorySettings {
+                keys: vec!["/cellsegd-bench-*".to_owned()],
+                ..Default::default()
+            },
+            ..Default::default()
+        })),
         _ => runtime().block_on(measure()),
     }
 }
 
-/// As `cellsegd serve` runs: one thread moves bytes.
-fn runtime() -> tokio::runtime::Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
-
 async fn measure() {
     let slot = Slot::new();
-    let bare = Peer::start("hand-over");
-    let mut bare_socket = UnixStream::connect(&bare.socket).expect("it listens");
-    let daemon = Peer::start("daemon");
-    let mut session = Session::open(&daemon, &slot).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let [bare, daemon] = ["hand-over", "daemon"].map(|role| {
+        let socket = folder.path().join(role);
+        Peer::start(&[role, socket.to_str().expect("a path in UTF-8")])
+    });
+    let mut bare_socket = UnixStream::connect(&bare.address).expect("it listens");
+    let channel = daemon.connect().await;
+    let mut memory = SharedMemoryClient::new(channel.clone());
+    memory.register(slot.wanted()).await.expect("registered");
+    let mut session = Session::open(channel).await;
     let camera = vec![0x5a; FRAME_BYTES];
     let sent: bytes::Bytes = camera.clone().into();
     let mut times: [Vec<Duration>; 4] = Default::default();
@@ -116,15 +108,10 @@ async fn measure() {
         "cellsegd, shared memory",
         "cellsegd, pixels sent",
     ];
-    let [p50s, p99s] = [50, 99].map(|percent| {
-        times.each_mut().map(|times| {
-            times.sort();
-            times[times.len() * percent / 100].as_secs_f64() * 1e3
-        })
-    });
+    let times = times.map(percentiles);
     for (i, name) in names.into_iter().enumerate() {
-        let (p50, p99) = (p50s[i], p99s[i]);
-        let ratio = p50 / p50s[1];
+        let [p50, p99] = times[i];
+        let ratio = p50 / times[1][0];
         println!("{name:<32}{p50:>8.3} / {p99:<8.3}{ratio:>6.2} of the bare one");
     }
 }
@@ -168,6 +155,16 @@ impl Slot {
         unsafe { ptr::copy_nonoverlapping(pixels.as_ptr(), self.pages, FRAME_BYTES) };
     }
 
+    fn wanted(&self) -> pb::RegisterRegion {
+        let name = self.path.file_name().expect("a name").to_string_lossy();
+        pb::RegisterRegion {
+            name: "camera".to_owned(),
+            key: format!("/{name}"),
+            offset: 0,
+            byte_size: FRAME_BYTES as u64,
+        }
+    }
+
     fn pixels(&self) -> Pixels {
         Pixels::Shared(pb::SharedSlot {
             region: "camera".to_owned(),
@@ -194,168 +191,13 @@ fn layout(data: bytes::Bytes) -> pb::RawPixels {
     }
 }
 
-/// A server in a process of its own.
-struct Peer {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Peer {
-    fn start(role: &str) -> Self {
-        let name = format!("cellsegd-bench-{role}-{}", std::process::id());
-        let socket = std::env::temp_dir().join(name);
-        let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .arg(role)
-            .arg(&socket)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a server process");
-        let stdout = process.stdout.take().expect("piped");
-        let mut ready = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut ready)
-            .expect("a line");
-        Peer { process, socket }
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_file(&self.socket);
-    }
-}
-
-/// A session on the daemon, with the slot registered.
-struct Session {
-    requests: mpsc::Sender<pb::StreamRequest>,
-    replies: Streaming<pb::StreamReply>,
-    _memory: SharedMemoryClient<Channel>,
-}
-
-impl Session {
-    async fn open(daemon: &Peer, slot: &Slot) -> Self {
-        let url = format!("unix://{}", daemon.socket.display());
-        let channel = Channel::from_shared(url)
-            .expect("an address")
-            .initial_stream_window_size(64 << 20)
-            .initial_connection_window_size(64 << 20)
-            .connect()
-            .await
-            .expect("the daemon listens");
-        let mut memory = SharedMemoryClient::new(channel.clone());
-        let name = slot.path.file_name().expect("a name").to_string_lossy();
-        let wanted = pb::RegisterRegion {
-            name: "camera".to_owned(),
-            key: format!("/{name}"),
-            offset: 0,
-            byte_size: FRAME_BYTES as u64,
-        };
-        memory.register(wanted).await.expect("registered");
-        let mut client = SegmenterClient::new(channel).max_decoding_message_size(usize::MAX);
-        let (requests, receiver) = mpsc::channel(1);
-        let outputs = pb::Outputs {
-            masks: pb::MaskEncoding::Bits.into(),
-            ..Default::default()
-        };
-        let options = pb::SessionOptions {
-            outputs: Some(outputs),
-            ..Default::default()
-        };
-        let open = pb::StreamRequest {
-            request: Some(Event::Open(options)),
-        };
-        requests.send(open).await.expect("room");
-        let stream = client.stream(ReceiverStream::new(receiver)).await;
-        let mut replies = stream.expect("a stream").into_inner();
-        replies.message().await.expect("no error").expect("opened");
-        Session {
-            requests,
-            replies,
-            _memory: memory,
-        }
-    }
-
-    async fn round(&mut self, id: u64, pixels: Pixels) {
-        let frame = pb::Frame {
-            id,
-            pixels: Some(pixels),
-            ..Default::default()
-        };
-        let request = pb::StreamRequest {
-            request: Some(Event::Frame(frame)),
-        };
-        self.requests.send(request).await.expect("room");
-        let reply = self.replies.message().await;
-        let reply = reply.expect("no error").expect("a reply");
-        assert!(is_segmented(&reply), "{reply:?}");
-    }
-}
-
-fn is_segmented(reply: &pb::StreamReply) -> bool {
-    match &reply.reply {
-        Some(Reply::Frame(reply)) => matches!(reply.outcome, Some(Outcome::Segmentation(_))),
-        _ => false,
-    }
-}
-
 /// Answers each byte with 20 KiB.
 fn serve_bare(path: &str) {
     let listener = UnixListener::bind(path).expect("a free path");
-    println!("ready");
+    println!("{path}");
     let (mut stream, _) = listener.accept().expect("a client");
     let (mut byte, answer) = ([0], vec![0; ANSWER_BYTES]);
     while stream.read_exact(&mut byte).is_ok() {
         stream.write_all(&answer).expect("it reads");
-    }
-}
-
-async fn serve_daemon(path: &str) {
-    let settings = Settings {
-        listen: vec![Listen::Unix(path.into())],
-        shared_memory: SharedMemorySettings {
-            keys: vec!["/cellsegd-bench-*".to_owned()],
-            ..Default::default()
-        },
-        ..Default::default()
-    };
-    // The mask is made once: the lane answers at once.
-    let made = std::sync::OnceLock::new();
-    let backend = FakeBackend::new(move |frame, _, _| {
-        let instances = match frame.width() < MASK_SIDE {
-            true => Vec::new(),
-            false => vec![made.get_or_init(one_cell).clone()],
-        };
-        Ok(RawSegmentation {
-            instances,
-            ..fake::cells(frame, 0, 1)
-        })
-    });
-    let pool = LanePool::start(Arc::new(backend), 1).expect("a lane");
-    let listeners = server::bind(&settings.listen).expect("a free path");
-    println!("ready");
-    Server::new(&settings, vec![pool])
-        .run(listeners, std::future::pending())
-        .await
-        .expect("served");
-}
-
-fn one_cell() -> RawInstance {
-    let side = MASK_SIDE;
-    let mut mask = Mask::empty(0, 0, side, side);
-    (0..side).for_each(|y| (0..side).for_each(|x| mask.set(x, y)));
-    let detected_box = BoxF {
-        x0: 0.0,
-        y0: 0.0,
-        x1: side as f32,
-        y1: side as f32,
-    };
-    RawInstance {
-        class_index: 0,
-        score: 0.9,
-        detected_box,
-        mask,
     }
 }
