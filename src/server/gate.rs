@@ -12,7 +12,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
     http::{
-        Method, StatusCode,
+        Method,
         header::{CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     middleware::{Next, from_fn_with_state},
@@ -20,11 +20,12 @@ use axum::{
 };
 pub(super) use credentials::Credentials;
 use rustls::ServerConfig;
-use tonic::{Status, metadata::MetadataValue};
+use tonic::Status;
 
 use super::{
     Peer, SMALL_MESSAGE, Security,
     caller::Caller,
+    convert,
     logins::Logins,
     places::{Full, Place, Places},
     problem::Problem,
@@ -364,15 +365,9 @@ impl Refusal {
             Refusal::Denied(why) => Status::permission_denied(why),
             Refusal::Busy(full) => Status::resource_exhausted(busy(full)),
             Refusal::TooMany(wait, why) => {
-                let ms = wait.as_millis() + 1;
-                let mut status = Status::resource_exhausted(format!("{why}: try again in {ms} ms"));
-                // What gRPC's own retries go by.
-                if let Ok(value) = MetadataValue::try_from(ms.to_string()) {
-                    status
-                        .metadata_mut()
-                        .insert("grpc-retry-pushback-ms", value);
-                }
-                status
+                let wait = wait + Duration::from_millis(1);
+                let text = format!("{why}: try again in {} ms", wait.as_millis());
+                convert::full(text, wait)
             }
         }
     }
@@ -383,11 +378,7 @@ impl Refusal {
             Refusal::Unauthenticated(_) => {
                 Problem::from(self.status()).with_header(WWW_AUTHENTICATE, "Bearer")
             }
-            Refusal::Denied(_) | Refusal::Busy(_) => self.status().into(),
-            Refusal::TooMany(wait, why) => {
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", why)
-                    .again_after(wait.as_secs() + 1)
-            }
+            _ => self.status().into(),
         }
     }
 }
