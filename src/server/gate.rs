@@ -85,15 +85,20 @@ pub(super) struct Gate {
 }
 
 /// Why a call is not let in.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// Nobody knows who calls.
+    #[error("{0}")]
     Unauthenticated(String),
     /// The role is not enough.
+    #[error("{0}")]
     Denied(String),
     /// Too many calls; again after this.
-    TooMany(Duration, String),
-    /// As many frames as may be are being sent outside of sessions.
-    Busy(Full),
+    #[error("{why}: try again in {} ms", wait.as_millis())]
+    TooMany { wait: Duration, why: String },
+    /// As many calls with frames as may be, this many, are in progress.
+    #[error("{most} frames are in calls {}: wait for an answer, or stream them over gRPC", of(*full))]
+    Busy { full: Full, most: usize },
 }
 
 impl Gate {
@@ -175,24 +180,19 @@ impl Gate {
         request: &Request,
     ) -> Result<Option<Place<String>>, Refusal> {
         match peer {
-            Some(peer) if is_large(request.method(), request.uri().path()) => self
-                .messages
-                .take(peer.to_string(), peer.max_sessions())
-                .map(Some)
-                .map_err(Refusal::Busy),
+            Some(peer) if is_large(request.method(), request.uri().path()) => {
+                self.take_message(peer).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
     /// Room for a stream of messages as large as frames that no session counts. Errors: as many are there as may be.
     pub(super) fn take_place(&self, peer: &Peer) -> Result<Place<String>, Status> {
-        self.messages
-            .take(peer.to_string(), peer.max_sessions())
-            .map_err(|full| {
-                let refusal = Refusal::Busy(full);
-                self.note(None, &refusal);
-                refusal.status()
-            })
+        self.take_message(peer).map_err(|refusal| {
+            self.note(None, &refusal);
+            refusal.status()
+        })
     }
 
     fn refuse(&self, request: &Request, refusal: Refusal) -> Response {
@@ -210,18 +210,34 @@ impl Gate {
         refusal.problem()
     }
 
+    fn take_message(&self, peer: &Peer) -> Result<Place<String>, Refusal> {
+        let own = peer.max_sessions();
+        let taken = self.messages.take(peer.to_string(), own);
+        taken.map_err(|full| {
+            let most = match full {
+                Full::All => self.messages.most(),
+                Full::Own => own,
+            };
+            Refusal::Busy { full, most }
+        })
+    }
+
     fn note(&self, caller: Option<&Caller>, refusal: &Refusal) {
-        let (bound, why) = match refusal {
-            Refusal::Unauthenticated(why) => (Bound::Unauthenticated, why.as_str()),
-            Refusal::Denied(why) => (Bound::PermissionDenied, why.as_str()),
-            Refusal::TooMany(_, why) => (Bound::Requests, why.as_str()),
-            Refusal::Busy(Full::All) => (Bound::Sessions, busy(Full::All)),
-            Refusal::Busy(Full::Own) => (Bound::SessionsPerPeer, busy(Full::Own)),
+        let bound = match refusal {
+            Refusal::Unauthenticated(_) => Bound::Unauthenticated,
+            Refusal::Denied(_) => Bound::PermissionDenied,
+            Refusal::TooMany { .. } => Bound::Requests,
+            Refusal::Busy {
+                full: Full::All, ..
+            } => Bound::Sessions,
+            Refusal::Busy {
+                full: Full::Own, ..
+            } => Bound::SessionsPerPeer,
         };
         self.metrics.refuse(bound);
         if let Some(times) = self.refusals.say(Instant::now()) {
             let from = caller.map_or("?".to_owned(), |caller| caller.origin.to_string());
-            tracing::warn!(%from, bound = bound.name(), why, times, "calls refused");
+            tracing::warn!(%from, bound = bound.name(), why = %refusal, times, "calls refused");
         }
     }
 }
@@ -290,9 +306,9 @@ fn allow(caller: &Caller, peer: Peer, needed: Role, what: &str) -> Result<Peer, 
 
 fn take(rate: &Rate, caller: &Caller) -> Result<(), Refusal> {
     let taken = rate.take(caller.origin.counted(), Instant::now());
-    taken.map_err(|wait| {
-        let why = format!("{} calls too often", caller.origin);
-        Refusal::TooMany(wait, why)
+    taken.map_err(|wait| Refusal::TooMany {
+        wait: wait + Duration::from_millis(1),
+        why: format!("{} calls too often", caller.origin),
     })
 }
 
@@ -345,30 +361,23 @@ async fn small(request: Request) -> Result<Request, Status> {
     }
 }
 
-/// What clients of unary calls are told.
-fn busy(full: Full) -> &'static str {
+/// Whose calls are as many as may be.
+fn of(full: Full) -> &'static str {
     match full {
-        Full::All => {
-            "as many calls as there may be sessions are in progress: try again, or open a session"
-        }
-        Full::Own => {
-            "as many of your calls as you may have sessions are in progress: try again, or open a session"
-        }
+        Full::All => "in progress, as many as there may be sessions",
+        Full::Own => "of yours in progress, as many as you may have sessions",
     }
 }
 
 impl Refusal {
     /// For a gRPC client.
     fn status(self) -> Status {
+        let text = self.to_string();
         match self {
-            Refusal::Unauthenticated(why) => Status::unauthenticated(why),
-            Refusal::Denied(why) => Status::permission_denied(why),
-            Refusal::Busy(full) => Status::resource_exhausted(busy(full)),
-            Refusal::TooMany(wait, why) => {
-                let wait = wait + Duration::from_millis(1);
-                let text = format!("{why}: try again in {} ms", wait.as_millis());
-                convert::full(text, wait)
-            }
+            Refusal::Unauthenticated(_) => Status::unauthenticated(text),
+            Refusal::Denied(_) => Status::permission_denied(text),
+            Refusal::Busy { .. } => Status::resource_exhausted(text),
+            Refusal::TooMany { wait, .. } => convert::full(text, wait),
         }
     }
 

@@ -45,6 +45,11 @@ impl<K: Clone + Eq + Hash> Places<K> {
         })
     }
 
+    /// As many as there are.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// A place for `whose`, who may hold `most_own`.
     pub(super) fn take(self: &Arc<Self>, whose: K, most_own: usize) -> Result<Place<K>, Full> {
         let mut held = self.lock();

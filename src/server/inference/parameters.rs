@@ -59,7 +59,10 @@ impl<'a> Parameter<'a> {
             Some(Choice::StringParam(text)) => text.trim().parse().ok(),
             Some(Choice::BoolParam(_)) | None => None,
         };
-        number.ok_or_else(|| self.wrong("a number"))
+        // Most of them are of single precision in the contract.
+        number
+            .filter(|number| (*number as f32).is_finite())
+            .ok_or_else(|| self.wrong("a number between -3.4e38 and 3.4e38"))
     }
 
     pub(super) fn whole(self) -> Result<u64, Status> {

@@ -87,8 +87,9 @@ impl Kind {
             Kind::Whole => format!("a whole number from 0 to {}", u32::MAX),
             Kind::Long if value.parse::<u64>().is_ok() => return Ok(()),
             Kind::Long => format!("a whole number from 0 to {}", u64::MAX),
-            Kind::Number if value.parse::<f64>().is_ok_and(f64::is_finite) => return Ok(()),
-            Kind::Number => "a number".to_owned(),
+            // Most of them are of single precision in the contract.
+            Kind::Number if value.parse().is_ok_and(f32::is_finite) => return Ok(()),
+            Kind::Number => "a number between -3.4e38 and 3.4e38".to_owned(),
             Kind::Truth if value.parse::<bool>().is_ok() => return Ok(()),
             Kind::Truth => "true or false".to_owned(),
             Kind::One(words) if words.contains(&value) => return Ok(()),
@@ -140,6 +141,7 @@ mod tests {
                 "measure=shape,area: must be some of shape, hull",
             ),
             ("pixel_size_um=NaN", "must be a number"),
+            ("pixel_size_um=1e308", "must be a number between"),
         ] {
             let uri = format!("/v1/segment?{query}").parse().unwrap();
             let said = format!("{:?}", Query::of(&uri, &[KNOWN]).err().unwrap());

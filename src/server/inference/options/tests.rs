@@ -51,7 +51,7 @@ fn what_cannot_be_meant_names_what_would_be() {
         (
             "confidence",
             word("high"),
-            "parameter 'confidence' is \"high\": a number is expected",
+            "parameter 'confidence' is \"high\": a number between -3.4e38 and 3.4e38 is expected",
         ),
         ("max_cells", Choice::Int64Param(-1), "a whole number from 0"),
         ("border", word("cut"), "one of keep, drop, unbiased"),
