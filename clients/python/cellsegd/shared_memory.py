@@ -63,13 +63,15 @@ class Memory:
         else:
             raise OSError("the daemon offers no shared memory")
         try:
+            # Before it takes long: nobody else may find it without.
+            if self.key is not None:
+                _lock(self.fd)
             # Room is taken now: a page that cannot be had later would end this program.
             os.posix_fallocate(self.fd, 0, self.byte_size)
             if self.key is None:
                 _seal(self.fd)
             else:
                 os.fchmod(self.fd, 0o644)
-                _lock(self.fd)
             self._map = mmap.mmap(self.fd, self.byte_size)
         except OSError:
             self._forget()

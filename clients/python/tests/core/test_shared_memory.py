@@ -222,6 +222,26 @@ os.kill(os.getpid(), signal.SIGKILL)
             path.unlink(missing_ok=True)
 
 
+def test_a_file_is_locked_before_its_room_is_taken(monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="this system has no locks on files")
+    if not shared_memory.possible():
+        skip("this system has no memfd")
+    take, locked = os.posix_fallocate, []
+
+    def look(fd, *place):
+        with open(f"/proc/self/fd/{fd}") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(fd)
+        take(fd, *place)
+
+    monkeypatch.setattr(os, "posix_fallocate", look)
+    memory = shared_memory.memory_for(pb.ListRegionsReply(keys=["/cellsegd-client-*"]), 1 << 20, 2)
+    memory.close()
+    assert locked == [memory.fd]
+
+
 def test_without_room_pixels_are_sent(sharing, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
