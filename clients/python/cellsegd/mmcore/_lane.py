@@ -77,15 +77,16 @@ class Lane:
         """Whether it is one of its own threads that asks."""
         return threading.current_thread() in (self._sender, self._receiver, self._giver_up)
 
-    def finish(self, until: float, grace_s: float) -> None:
-        """Waits for the answers until then (time.monotonic), and gives up what has none; listeners that are at work then have
-        `grace_s` seconds to return."""
+    def finish(self, until: float) -> None:
+        """Waits for the answers until then (time.monotonic), and gives up what has none."""
         self._queue.close()
         self._sender.join(max(0.0, until - time.monotonic()))
         if self._sender.is_alive():
             self._stop_with("no answer when the run ended")
         self._over.set()
-        until = time.monotonic() + grace_s
+
+    def leave(self, until: float) -> None:
+        """Waits until then (time.monotonic) for listeners that are still at work."""
         for thread in (self._sender, self._giver_up):
             thread.join(max(0.0, until - time.monotonic()))
         if self._sender.is_alive() or self._giver_up.is_alive():

@@ -137,12 +137,16 @@ class Run:
         return any(lane.is_in_its_threads() for lane in self._lanes)
 
     def finish(self, timeout_s: float, grace_s: float) -> None:
-        """Waits for the answers, at most `timeout_s` seconds, and closes the sessions: listeners have `grace_s` to return."""
+        """Waits for the answers, at most `timeout_s` seconds, and closes the sessions: listeners of all of them have `grace_s` to
+        return."""
         until = time.monotonic() + timeout_s
         while self._held:
             self._let_go()
         for lane in self._lanes:
-            lane.finish(until, grace_s)
+            lane.finish(until)
+        until = time.monotonic() + grace_s
+        for lane in self._lanes:
+            lane.leave(until)
         for store in self._stores:
             if store is not None:
                 store.close()

@@ -11,6 +11,7 @@ from fakes import FakeClient
 from cellsegd import Options
 from cellsegd.errors import Refused, Unavailable
 from cellsegd.mmcore import measure
+from cellsegd.mmcore._lane import Lane
 from cellsegd.mmcore._metadata import Camera
 from cellsegd.mmcore._plan import Plan
 from cellsegd.mmcore._room import Room
@@ -131,19 +132,33 @@ def test_what_has_no_answer_when_the_run_ends_is_given_up_in_time():
     assert len(outcomes) == 7 and set(outcomes.values()) <= {"failed", "dropped"}
 
 
-def test_a_listener_that_does_not_return_is_not_waited_for_longer_than_asked():
-    bench = Bench({"Phase": "cells"})
-    let_go, heard = threading.Event(), threading.Event()
-    bench.report = lambda *_: (heard.set(), let_go.wait(60))
-    bench.run._report = bench.report
-    bench.take("Phase", 0)
+def test_listeners_that_do_not_return_are_waited_for_once_however_many_sessions_there_are(monkeypatch):
+    bench = Bench({"Phase": "cells", "DAPI": "nuclei"})
+    let_go, heard, returned, deadlines = threading.Event(), threading.Semaphore(0), threading.Semaphore(0), []
+    leave = Lane.leave
+
+    def listen(*_):
+        heard.release()
+        let_go.wait(90)
+        returned.release()
+
+    def leave_by(lane, until):
+        deadlines.append(until)
+        leave(lane, until)
+
+    monkeypatch.setattr(Lane, "leave", leave_by)
+    bench.run._report = listen
+    for channel in ("Phase", "DAPI"):
+        bench.take(channel, 0)
     try:
-        assert heard.wait(60)
-        began = time.monotonic()
-        bench.run.finish(0.1, 0.1)
-        assert time.monotonic() - began < 8, "less than it waits by itself"
+        assert heard.acquire(timeout=60) and heard.acquire(timeout=60)
+        # Longer than this allows it waits for listeners that return: these do not until it has.
+        ends(lambda: bench.run.finish(0.1, 0.1))
+        assert not returned.acquire(blocking=False)
+        assert len(deadlines) == 2 and len(set(deadlines)) == 1
     finally:
         let_go.set()
+    assert returned.acquire(timeout=60) and returned.acquire(timeout=60)
 
 
 def test_without_a_connection_frames_wait_a_while_and_are_then_given_up():
