@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -79,8 +78,8 @@ def main() -> None:
             follow(core, client, chosen.frames, chosen.interval, chosen.channel, pixel_to_stage=chosen.affine)
     finally:
         core.reset()
-        # What the core has still to tell comes from a thread of its own, which ends the process where the interpreter is gone.
-        time.sleep(0.3)
+        # Ends the thread in which the core tells what is left, which ends the process where the interpreter is gone.
+        super(CMMCorePlus, core).registerCallback(None)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ mouse; this shows how a script of your own would.
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 import napari
@@ -71,8 +70,8 @@ def main() -> None:
         napari.run()
         core.mda.cancel()
     core.reset()
-    # What the core has still to tell comes from a thread of its own, which ends the process where the interpreter is gone.
-    time.sleep(0.3)
+    # Ends the thread in which the core tells what is left, which ends the process where the interpreter is gone.
+    super(CMMCorePlus, core).registerCallback(None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import mm_test_adapters
@@ -28,10 +27,10 @@ def core():
     # Software times the frames: a loaded machine then loses none.
     core.mda.engine.use_hardware_sequencing = False
     yield core
-    # Devices must be gone before the interpreter is, and so must what the core has still to tell: its own thread tells it, and
-    # ends the process where there is no interpreter to tell it to.
+    # Devices must be gone before the interpreter is, and so must the core's own thread, which tells what is left: it ends the
+    # process where there is no interpreter to tell it to.
     core.reset()
-    time.sleep(0.3)
+    super(CMMCorePlus, core).registerCallback(None)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The widget in a real viewer, against a real daemon."""
 
-import time
-
 import numpy as np
 import pytest
 from film import DIVIDES_AT, SIDE, frame
@@ -206,5 +204,5 @@ def test_acquisitions_of_a_core_in_this_process_are_shown(connected, viewer, wai
         wait(lambda: "no longer listening" in status(connected))
     finally:
         core.reset()
-        # What the core has still to tell comes from its own thread.
-        time.sleep(0.3)
+        # Its own thread, which tells what is left, must be gone before the interpreter is.
+        super(CMMCorePlus, core).registerCallback(None)
