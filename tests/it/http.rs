@@ -73,6 +73,31 @@ async fn who_is_refused_before_the_body_is_read_still_reads_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_to_send_and_is_refused_meanwhile_still_reads_why() {
+    let daemon = Daemon::instant();
+    let mut stream = TcpStream::connect(daemon.http).await.unwrap();
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let told = "HTTP/1.1 100 Continue\r\n\r\n";
+    // More than the call may have, and than the sockets hold between them.
+    let body = vec![b' '; 16 << 20];
+    let (mut first, mut answer) = (vec![0; told.len()], String::new());
+    let answered = timeout(PATIENCE, async {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.read_exact(&mut first).await.unwrap();
+        let size = format!("{:x}\r\n", body.len());
+        stream.write_all(size.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+        stream.read_to_string(&mut answer).await.unwrap();
+    });
+    answered.await.expect("an answer in time");
+    assert_eq!(first, told.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("TOO_LARGE"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_call_may_have_is_named() {
     let daemon = Daemon::instant();
     for (headers, code, words) in [
