@@ -373,11 +373,16 @@ impl Regions {
 }
 
 impl Held {
-    /// Forgets regions, of one owner or of all, whose files nobody can open any more and in which no frame is: their owner, who
-    /// unlinked them, most likely ended without a word. Room that a pinned one held is there a moment later.
+    /// Forgets regions, of one owner or else of all who have no connection, whose files nobody can open any more and in which no
+    /// frame is: their owner, who unlinked them, most likely ended without a word. Who is there may be between two frames, and loses
+    /// none to others. Room that a pinned one held is there a moment later.
     fn forget_unlinked(&mut self, of: Option<&Owner>) {
         for (owner, own) in &mut self.own {
-            if of.is_some_and(|of| of != owner) {
+            let is_asked = match of {
+                Some(of) => of == owner,
+                None => own.alone_since.is_some(),
+            };
+            if !is_asked {
                 continue;
             }
             own.regions.retain(|_, region| {

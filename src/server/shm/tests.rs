@@ -107,6 +107,24 @@ fn a_region_is_forgotten_a_minute_after_its_owners_last_connection() {
 }
 
 #[test]
+fn only_who_is_gone_makes_room_for_others() {
+    let regions = Regions::new(&SharedMemorySettings {
+        regions: 1,
+        ..SharedMemorySettings::default()
+    });
+    let (streams, comes) = (ip("127.0.0.1"), peer(Origin::User { uid: 7 }));
+    // It has no name, as a file that its owner has unlinked.
+    register(&regions, &streams, "cam");
+    regions.attend(Instant::now(), |_| true);
+    let refused = regions.register_passed(&comes, "x", memory(64));
+    assert!(matches!(refused.unwrap_err(), RegionError::Full(_)));
+    assert_eq!(regions.list(&streams).unwrap().len(), 1);
+    regions.attend(Instant::now(), |_| false);
+    regions.register_passed(&comes, "x", memory(64)).unwrap();
+    assert_eq!(regions.list(&streams).unwrap().len(), 0);
+}
+
+#[test]
 fn an_answer_is_written_inside_the_region_or_not_at_all() {
     let regions = regions();
     let here = ip("127.0.0.1");
