@@ -26,7 +26,8 @@ use super::{RegionError, error::truncated, fault::Watch, file::Memory, room::Roo
 pub(super) struct Mapping {
     /// What its frames call it.
     name: String,
-    pages: Pages,
+    /// None only while it is dropped.
+    pages: Option<Pages>,
     /// Where the region begins in them.
     lead: usize,
     len: usize,
@@ -40,8 +41,7 @@ pub(super) struct Mapping {
     room: Room,
 }
 
-/// What is mapped, until somebody unmaps it: whole pages from this address.
-#[derive(Clone, Copy)]
+/// What is mapped, until it is dropped: whole pages from this address.
 struct Pages {
     start: NonNull<u8>,
     /// Bytes.
@@ -93,10 +93,10 @@ impl Mapping {
             .ok_or_else(|| io::Error::other("mapped at address 0"))?;
         let mut mapping = Mapping {
             name: name.to_owned(),
-            pages: Pages {
+            pages: Some(Pages {
                 start: pages,
                 len: mapped,
-            },
+            }),
             lead,
             len,
             writable,
@@ -150,13 +150,16 @@ impl Mapping {
 
     /// The address of the region's byte `offset`, which is inside.
     fn at(&self, offset: usize) -> *const u8 {
-        let start = self.pages.start.as_ptr().cast_const();
+        let pages = self.pages.as_ref().expect("only its drop takes them");
+        let start = pages.start.as_ptr().cast_const();
         start.wrapping_add(self.lead + offset)
     }
 
     /// Writes bytes that lie in the region, which is for writing. By the file and not by the pages: of these a `Slot` may be out as a
     /// `&[u8]`, under which no code of this process may write. What the kernel writes there is what any other process could write,
-    /// which a slot's readers bear. Errors: the system's; whoever sealed it meanwhile has forbidden it.
+    /// which a slot's readers bear. Somebody who cuts the file off between the caller's `check` and this finds it as long again, and
+    /// is told that it was written: the owner, racing his own request. Errors: the system's; whoever sealed it meanwhile has forbidden
+    /// it.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let start = self.end - self.len as u64;
         self.file.write_all_at(bytes, start + offset)
@@ -165,19 +168,19 @@ impl Mapping {
 
 impl Drop for Mapping {
     /// Giving back the pages of a GiB takes many milliseconds: not where others wait. The last slot may go on any thread, of a lane
-    /// too, where no runtime is.
+    /// too, where no runtime is. Its room is given back at once: who unregisters a region to register another finds it.
     fn drop(&mut self) {
         // Before the address can be somebody else's.
         self.watch.take();
-        let pages = self.pages;
-        rayon::spawn(move || pages.unmap());
+        let pages = self.pages.take();
+        rayon::spawn(move || drop(pages));
     }
 }
 
-impl Pages {
-    fn unmap(self) {
-        // SAFETY: called once, by what had mapped them and was dropped: nobody has a `Slot` any more. An error would leave them
-        // mapped.
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: `Mapping::new` mapped them and gave them to nobody else; its drop lets go of them, when nobody has a `Slot` any
+        // more. An error would leave them mapped.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -232,6 +232,21 @@ fn memory_is_unmapped_where_nobody_waits() {
 }
 
 #[test]
+fn a_file_that_was_cut_off_is_not_made_longer_by_an_answer() {
+    let file = memory(8192);
+    let regions = regions();
+    let here = ip("127.0.0.1");
+    let own = file.try_clone().unwrap();
+    let about = regions.register_passed(&here, "x", own).unwrap();
+    ftruncate(&file, 4096).unwrap();
+    for offset in [0, 8000] {
+        let refused = regions.write(&here, &about.name, offset, b"x").unwrap_err();
+        assert!(matches!(refused, RegionError::Broken(_)), "{refused}");
+    }
+    assert_eq!(rustix::fs::fstat(&file).unwrap().st_size, 4096);
+}
+
+#[test]
 fn a_write_into_memory_that_is_gone_is_an_error() {
     let file = memory(1 << 16);
     let regions = regions();
