@@ -3,7 +3,7 @@
 use crate::{
     analysis::{KEPT_BYTES, MOST_BYTES},
     config::Settings,
-    server::{SHOWN_BYTES, SMALL_MESSAGE},
+    server::{SHOWN_BYTES, SMALL_MESSAGE, drawing_bytes},
 };
 
 /// Lines for a person, beside the models and the engine's own buffers.
@@ -31,6 +31,10 @@ pub(super) fn worst_case(settings: &Settings) -> String {
         (
             "frames admitted and not yet segmented".to_owned(),
             limits.frames_in_flight_bytes,
+        ),
+        (
+            "overlays drawn for REST: frames decoded again, pictures".to_owned(),
+            drawing_bytes(limits),
         ),
         (
             format!("kept between frames: {sessions} sessions, cells and names"),

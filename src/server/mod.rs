@@ -47,7 +47,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
     task::{JoinError, JoinSet},
     time::MissedTickBehavior,
 };
@@ -64,6 +64,7 @@ pub(crate) use observe::SHOWN_BYTES;
 pub use peer::Peer;
 pub use reload::{Found, Loader, Outlook, Reload, ReloadOutcome, Reloaded};
 pub use rest::description as openapi;
+pub(crate) use rest::drawing_bytes;
 pub use security::Security;
 pub use shm::MemorySocket;
 
@@ -138,6 +139,8 @@ struct Shared {
     budget: Budget,
     /// Those that were opened by HTTP.
     rest: rest::Sessions,
+    /// Of overlays that are made for HTTP.
+    drawing: rest::Drawing,
     /// Why the daemon stops, once it does.
     draining: watch::Sender<Option<Draining>>,
 }
@@ -220,6 +223,7 @@ impl Server {
             metrics,
             budget: Budget::new(limits.frames_in_flight_bytes),
             rest: rest::Sessions::default(),
+            drawing: rest::Drawing::default(),
             draining: watch::Sender::new(None),
             limits,
         };
@@ -408,17 +412,6 @@ impl Shared {
         let of_rest = self.rest.next_end(peer, now, idle);
         let of_sequences = self.inference.next_end(peer, now, idle);
         of_rest.into_iter().chain(of_sequences).min()
-    }
-
-    /// A share of the bytes of all frames in flight; as many as there are, of more. Waits while others hold them.
-    async fn admit(&self, bytes: u64) -> OwnedSemaphorePermit {
-        let units = bytes.min(self.limits.frames_in_flight_bytes) / Budget::UNIT;
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        if self.budget.0.available_permits() < units as usize {
-            self.metrics.refuse(Bound::FramesInFlightBytes);
-        }
-        let permit = Arc::clone(&self.budget.0).acquire_many_owned(units).await;
-        permit.expect("the budget is never closed")
     }
 
     fn max_message(&self) -> usize {

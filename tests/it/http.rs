@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cellsegd::{
     backend::fake::{self, FakeBackend},
-    config::{AuthSettings, Grant, LimitSettings, Settings},
+    config::{AuthSettings, Grant, Settings},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,10 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    daemon::{Daemon, Gate, PATIENCE},
-    security::wait_until_refused,
-};
+use crate::daemon::{Daemon, PATIENCE};
 
 const PIXELS: &str = "format=Mono8&width=32&height=24";
 
@@ -114,42 +111,5 @@ async fn what_no_call_may_have_is_named() {
         let expected = format!("HTTP/1.1 {code} ");
         assert!(answer.starts_with(&expected), "{headers}: {answer}");
         assert!(answer.contains(words), "{headers}: {answer}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_is_shown_takes_its_share_of_the_frames_in_flight() {
-    let limits = LimitSettings {
-        max_frame_bytes: 1 << 20,
-        frames_in_flight_bytes: 1 << 20,
-        ..Default::default()
-    };
-    let settings = Settings {
-        limits,
-        ..Default::default()
-    };
-    let (gate, backend) = Gate::new();
-    let daemon = Daemon::start(settings, backend, 1);
-    let http = daemon.http;
-    let send = |path: String, pixels: usize| {
-        tokio::spawn(async move { post(http, &path, "", &vec![100; pixels]).await })
-    };
-    let shown = send(format!("/v1/segment?{PIXELS}&as=overlay"), 32 * 24);
-    let first = gate.started().await;
-    // All the room that there is: it waits for the first one's, and then holds it.
-    let large = send(
-        "/v1/segment?format=Mono8&width=1024&height=1024".to_owned(),
-        1 << 20,
-    );
-    wait_until_refused(&daemon, "frames_in_flight_bytes", 1).await;
-    first.answer(1);
-    let second = gate.started().await;
-    wait_until_refused(&daemon, "frames_in_flight_bytes", 2).await;
-    assert!(!shown.is_finished());
-    second.answer(1);
-    for (answer, kind) in [(shown, "image/png"), (large, "application/json")] {
-        let answer = answer.await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert!(answer.contains(kind), "{answer}");
     }
 }

@@ -12,7 +12,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use bytes::Bytes;
 
 use super::{accept::Form, forms};
 use crate::{
@@ -21,14 +21,14 @@ use crate::{
     proto::{self as pb, dropped::Reason, failed::Code, frame_reply::Outcome},
     segmentation::Segmentation,
     server::{
-        Peer, Shared, convert, dialog::FrameAnswer, json, problem::Problem, stream::on_work_pool,
+        Peer, Shared, convert,
+        dialog::FrameAnswer,
+        json,
+        problem::Problem,
+        stream::{Unread, on_work_pool},
         wording,
     },
 };
-
-/// Of a frame of three colours in 16 bits; and of its picture, the labels that it is drawn by, and its file.
-const MOST_BYTES_PER_PIXEL: u64 = 6;
-const PICTURE_BYTES_PER_PIXEL: u64 = 12;
 
 const SESSION: HeaderName = HeaderName::from_static("x-cellsegd-session");
 const MODEL: HeaderName = HeaderName::from_static("x-cellsegd-model");
@@ -59,16 +59,19 @@ pub(super) struct Shown {
     pub(super) peer: Peer,
 }
 
-impl Shown {
-    /// A share of the bytes of all frames in flight for the frame once more, and for the picture of it. Waits while others hold them.
-    async fn room(&self, cells: Option<&Segmentation>) -> OwnedSemaphorePermit {
-        let pixels = cells.map_or(0, |cells| u64::from(cells.width) * u64::from(cells.height));
-        let limits = &self.shared.limits;
-        let decoded = (pixels * MOST_BYTES_PER_PIXEL).min(limits.max_frame_bytes);
-        let bytes = decoded + pixels * PICTURE_BYTES_PER_PIXEL;
-        self.shared.admit(bytes).await
-    }
+/// What was made of an answer: unread until these bytes have left.
+struct Unsent {
+    bytes: Vec<u8>,
+    _unread: Unread,
+}
 
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Shown {
     /// It, as the session understood it; before any flat field.
     fn understood(&self, metadata: &pb::FrameMetadata) -> Result<Frame, pb::Failed> {
         let limits = self.shared.limits.frame();
@@ -83,12 +86,15 @@ impl Shown {
 impl Told {
     /// The answer; computed on the work pool.
     pub(super) async fn respond(self) -> Response {
-        // Until it is written.
-        let _room = match &self.shown {
-            Some(shown) => Some(shown.room(self.answer.cells.as_deref()).await),
+        let place = match &self.shown {
+            Some(shown) => Some(shown.shared.drawing.begin().await),
             None => None,
         };
-        let told = on_work_pool(move || self.written()).await;
+        let told = on_work_pool(move || {
+            // Until it is written, also where its client has gone meanwhile.
+            let _place = place;
+            self.written()
+        });
         let defect = || {
             let failed = convert::defect("writing its answer");
             Problem::new(
@@ -97,7 +103,7 @@ impl Told {
                 failed.message,
             )
         };
-        match told.unwrap_or_else(|| Err(defect())) {
+        match told.await.unwrap_or_else(|| Err(defect())) {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         }
@@ -131,7 +137,10 @@ impl Told {
                 ));
             }
         };
-        let body = self.answer.unread.until_sent(body);
+        let body = Bytes::from_owner(Unsent {
+            bytes: body,
+            _unread: self.answer.unread,
+        });
         Ok((headers, body).into_response())
     }
 
@@ -295,12 +304,4 @@ fn not_segmented(reply: &pb::FrameReply, dropped: &pb::Dropped) -> Result<Proble
 }
 
 #[cfg(test)]
-mod tests {
-    use super::header;
-
-    #[test]
-    fn any_text_is_a_header() {
-        assert_eq!(header("NO_TIME: 5 µm\n"), "NO_TIME: 5 %C2%B5m%0A");
-        assert_eq!(header("100%"), "100%25");
-    }
-}
+mod tests;

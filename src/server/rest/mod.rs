@@ -8,6 +8,7 @@ mod accept;
 mod answer;
 mod body;
 mod content;
+mod drawing;
 mod forms;
 mod frame_ids;
 mod looks;
@@ -29,6 +30,8 @@ use axum::{
 use utoipa::openapi::HttpMethod;
 
 use super::{Shared, held::HeldSessions, json, problem::Problem};
+pub(super) use drawing::Drawing;
+pub(crate) use drawing::drawing_bytes;
 use frame_ids::FrameIds;
 use openapi::Described;
 pub use openapi::text as description;

@@ -5,7 +5,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use prost::Message;
 
 use super::{
@@ -115,28 +114,6 @@ impl Pending {
                 bytes: self.bytes,
             },
         }
-    }
-}
-
-/// What was made of an answer, until the transport has it.
-struct Written {
-    bytes: Vec<u8>,
-    _unread: Unread,
-}
-
-impl Unread {
-    /// What was made of the answer: unread until these bytes have left.
-    pub(in crate::server) fn until_sent(self, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Written {
-            bytes,
-            _unread: self,
-        })
-    }
-}
-
-impl AsRef<[u8]> for Written {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 
