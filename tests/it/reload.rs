@@ -353,6 +353,20 @@ async fn http_exports_name_the_model_that_found_the_cells() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_by_http_is_for_the_model_that_its_session_keeps() {
+    let disk = Disk::with(&[("cells", Good("1", 1, 2))]);
+    let daemon = start(&disk);
+    let keeps = rest::open(&daemon, "{}").await;
+    disk.put(&[("cells", Good("2", 1, 1))]);
+    assert!(daemon.control.reload().await.is_good());
+    let later = rest::open(&daemon, "{}").await;
+    let second_class = r#"{"thresholds": {"classes": [1]}}"#;
+    for (session, code) in [(keeps, 200), (later, 422)] {
+        assert_eq!(rest::update(&daemon, &session, second_class).await, code);
+    }
+}
+
 fn n_cells(exported: &serde_json::Value) -> usize {
     exported["features"].as_array().unwrap().len()
 }

@@ -248,9 +248,8 @@ async fn try_out(
     update: &pb::SessionUpdate,
 ) -> Result<(), Problem> {
     let opened = dialog.opened();
-    let model = opened.model.as_ref().map_or("", |model| &model.name);
-    let Some(served) = shared.models.get(model) else {
-        // It was taken out of service: the session, which keeps it, knows better.
+    let Some(served) = dialog.served() else {
+        // It has ended, which it says itself.
         return Ok(());
     };
     let options = pb::SessionOptions {

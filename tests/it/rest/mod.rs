@@ -107,6 +107,14 @@ pub(crate) async fn open(daemon: &Daemon, options: &str) -> String {
     session
 }
 
+/// Changes a session's settings; what HTTP says to it.
+pub(crate) async fn update(daemon: &Daemon, session: &str, update: &str) -> u16 {
+    let at = format!("/v1/sessions/{session}");
+    call(daemon, "PATCH", &at, JSON, update.as_bytes())
+        .await
+        .code
+}
+
 async fn status(daemon: &Daemon) -> Value {
     call(daemon, "GET", "/v1/status", "", b"").await.json()
 }
