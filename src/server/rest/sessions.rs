@@ -122,7 +122,7 @@ impl FromRequest<Arc<Shared>> for OfSession {
 }
 
 impl OfSession {
-    /// Nobody finds the session any more: it has ended.
+    /// Nobody finds the session any more: it has ended, or is about to.
     fn forget(&self) {
         self.shared.rest.forget(&self.key, &self.session.dialog);
     }
@@ -212,8 +212,9 @@ async fn status(call: OfSession) -> Result<Response, Problem> {
 
 async fn closed(call: OfSession) -> Result<Response, Problem> {
     Query::of(call.request.uri(), NONE)?;
-    let closed = call.session.dialog.close().await;
+    // Before it has ended: whoever asked may be gone by then.
     call.forget();
+    let closed = call.session.dialog.close().await;
     json_response("SessionClosed", &closed?)
 }
 
