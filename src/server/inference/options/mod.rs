@@ -112,7 +112,8 @@ const FIELDS: [(&str, &str); 6] = [
 pub(super) fn in_parameters(told: &str) -> String {
     let named = FIELDS.iter().find_map(|(field, parameter)| {
         let rest = told.strip_prefix(field)?;
-        Some(format!("{parameter}{rest}"))
+        // Two that do not go together are both named.
+        Some(format!("{parameter}{}", rest.replace(field, "")))
     });
     named.unwrap_or_else(|| told.to_owned())
 }

@@ -1,7 +1,15 @@
 //! What is understood, and what clients are told of what is not.
 
 use super::*;
-use crate::inference::infer_parameter::ParameterChoice as Choice;
+use crate::{
+    backend::{
+        Backend,
+        fake::{self, FakeBackend},
+    },
+    config::LimitSettings,
+    inference::infer_parameter::ParameterChoice as Choice,
+    server::convert::Settled,
+};
 
 fn asked(given: &[(&str, Choice)]) -> Result<Wishes, Status> {
     let given = given.iter().map(|(name, choice)| {
@@ -86,21 +94,63 @@ fn what_cannot_be_meant_names_what_would_be() {
 
 #[test]
 fn what_a_session_refuses_is_called_as_the_client_called_it() {
-    for (told, expected) in [
+    let number = Choice::DoubleParam;
+    let word = |text: &str| Choice::StringParam(text.to_owned());
+    let tracked = [
+        ("track", Choice::BoolParam(true)),
+        ("sequence_id", Choice::Int64Param(1)),
+    ];
+    let with = |more: &[(&'static str, Choice)]| [&tracked, more].concat();
+    let fake = FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4)));
+    for (given, expected) in [
         (
-            "thresholds.confidence 2: must be 0 to 1",
+            vec![("confidence", number(2.0))],
             "parameter confidence 2: must be 0 to 1",
         ),
         (
-            "normalization.percentiles.min_span -1: must be 0 or more",
-            "parameter min_span -1: must be 0 or more",
+            vec![
+                ("normalization", word("percentiles")),
+                ("low", number(1.0)),
+                ("high", number(99.0)),
+                ("min_span", number(-1.0)),
+            ],
+            "parameter min_span -1: must be 0 to 1000000",
         ),
         (
-            "normalization.window 5..3: low must be below high",
-            "parameter normalization window 5..3: low must be below high",
+            vec![
+                ("normalization", word("window")),
+                ("low", number(5.0)),
+                ("high", number(3.0)),
+            ],
+            "parameter normalization window 5..3: low must be below high, both -1000000 to 1000000 counts",
         ),
-        ("the daemon is draining", "the daemon is draining"),
+        (
+            vec![("overlap", number(0.6))],
+            "parameter overlap 0.6: must be 0 to 0.5 of a tile's side",
+        ),
+        (
+            with(&[("max_distance_um", number(-1.0))]),
+            "parameter max_distance_um -1: must be above 0",
+        ),
+        (
+            with(&[
+                ("max_distance_px", number(1.0)),
+                ("max_distance_um", number(2.0)),
+            ]),
+            "parameter max_distance_px 1 and max_distance_um 2: give one of them",
+        ),
     ] {
-        assert_eq!(in_parameters(told), expected);
+        let wishes = asked(&given).unwrap();
+        let options = pb::SessionOptions {
+            thresholds: Some(wishes.thresholds),
+            ..wishes.options
+        };
+        let settled = Settled::new(&options, fake.model(), &LimitSettings::default());
+        let Err(refused) = settled.map_err(Status::from) else {
+            panic!("not refused: {expected}");
+        };
+        assert_eq!(in_parameters(refused.message()), expected);
     }
+    let other = "the daemon is draining";
+    assert_eq!(in_parameters(other), other);
 }
