@@ -70,6 +70,7 @@ pub use shm::MemorySocket;
 
 use caller::Origin;
 use gate::Gate;
+use held::BEFORE_A_FRAME;
 use places::Places;
 use seldom::Seldom;
 use shm::Regions;
@@ -406,12 +407,21 @@ impl Shared {
         }
     }
 
-    /// When the next session between calls of `peer`, or of anybody, ends unless somebody asks for it. None: there is none.
-    fn next_end(&self, peer: Option<&str>) -> Option<Duration> {
+    /// When the next session between calls of `peer`, or of anybody, ends unless somebody asks for it, and as it is said to who
+    /// waits for that. None: there is none.
+    fn next_end(&self, peer: Option<&str>) -> Option<(Duration, String)> {
         let (now, idle) = (Instant::now(), self.limits.session_idle());
         let of_rest = self.rest.next_end(peer, now, idle);
         let of_sequences = self.inference.next_end(peer, now, idle);
-        of_rest.into_iter().chain(of_sequences).min()
+        let left = of_rest.into_iter().chain(of_sequences).min()?;
+        let (left_s, idle_s) = (left.as_secs() + 1, self.limits.session_idle_s);
+        let unused_s = BEFORE_A_FRAME.as_secs().min(idle_s);
+        let said = format!(
+            "Sessions of REST and sequences stay open between calls, until nobody has asked for one in {idle_s} s \
+             (limits.session_idle_s; {unused_s} s before its first frame): the next ends in {left_s} s. DELETE /v1/sessions/ID or a \
+             request with sequence_end ends one now; /v1/status lists them"
+        );
+        Some((left, said))
     }
 
     fn max_message(&self) -> usize {

@@ -7,7 +7,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::{
-    super::{Peer, Shared, account::Who, convert, held::BEFORE_A_FRAME, places::Place},
+    super::{Peer, Shared, account::Who, convert, places::Place},
     Use,
     cell::{Cell, Frames},
     reader::Reader,
@@ -191,17 +191,11 @@ where
 /// anybody's) it is known when they end.
 fn no_place(shared: &Shared, peer: Option<&Peer>, why: &str) -> Status {
     let its = peer.map(Peer::to_string);
-    let Some(left) = shared.next_end(its.as_deref()) else {
-        return Status::resource_exhausted(format!("{why}; try again when one has ended"));
-    };
-    let (left_s, idle_s) = (left.as_secs() + 1, shared.limits.session_idle_s);
-    let unused_s = BEFORE_A_FRAME.as_secs().min(idle_s);
-    let text = format!(
-        "{why}; try again when one has ended. Sessions of REST and sequences stay open between calls, until nobody has asked for \
-         one in {idle_s} s (limits.session_idle_s; {unused_s} s before its first frame): the next ends in {left_s} s. \
-         DELETE /v1/sessions/ID or a request with sequence_end ends one now; /v1/status lists them"
-    );
-    convert::full(text, left)
+    let why = format!("{why}; try again when one has ended");
+    match shared.next_end(its.as_deref()) {
+        Some((left, said)) => convert::full(format!("{why}. {said}"), left),
+        None => Status::resource_exhausted(why),
+    }
 }
 
 /// For a client that comes too late.
