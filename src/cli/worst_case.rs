@@ -57,7 +57,7 @@ pub(super) fn worst_case(settings: &Settings) -> String {
             sessions << 20,
         ),
         (
-            format!("answers not read: {sessions} sessions, beside frames in flight"),
+            format!("answers not read: {sessions} sessions"),
             sessions.saturating_mul(limits.unread_answers_bytes),
         ),
     ];
@@ -70,5 +70,10 @@ pub(super) fn worst_case(settings: &Settings) -> String {
     for (what, bytes) in &parts {
         text += &line(what, *bytes);
     }
-    text + &line("in all, beside models and engine", all)
+    text += &line("in all, beside models and engine", all);
+    // As large as their cells, which nothing tells before.
+    let window = limits.window;
+    text + &format!(
+        "# Beside that: once a session's unread answers reach their limit, those of its frames in flight, {window} at most.\n"
+    )
 }
