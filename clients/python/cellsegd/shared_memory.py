@@ -202,13 +202,14 @@ def _runs(pid: int) -> bool:
 
 def _remove(path: str) -> None:
     """OSError where it is not ours, or in use: a process of another container has its number there, and its lock here."""
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if os.fstat(fd).st_uid == os.geteuid():
-            _lock(fd)
-            os.unlink(path)
-    finally:
-        os.close(fd)
+    if sys.platform == "linux":
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_uid == os.geteuid():
+                _lock(fd)
+                os.unlink(path)
+        finally:
+            os.close(fd)
 
 
 def _lock(fd: int) -> None:
