@@ -287,8 +287,10 @@ impl Underway {
             wanted,
             is_last,
         } = self;
-        let answer = answering.answer().await?;
+        let mut answer = answering.answer().await?;
         if is_last {
+            // Its session ends before it is read: a frame that came behind it must not be held back by it.
+            answer.unread.release();
             // It has nothing in flight: how it ended is in its account.
             let _ = dialog.close().await;
         }
@@ -299,3 +301,6 @@ impl Underway {
         Answered::new(answer, wanted, memory, arrived).await
     }
 }
+
+#[cfg(test)]
+mod tests;

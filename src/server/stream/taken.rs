@@ -1,6 +1,7 @@
 //! Answers on their way out, and what of them counts as unread.
 
 use std::{
+    mem,
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -117,13 +118,21 @@ impl Pending {
     }
 }
 
-impl Drop for Unread {
-    fn drop(&mut self) {
-        if 0 < self.bytes
+impl Unread {
+    /// It holds nothing back any more.
+    pub(in crate::server) fn release(&mut self) {
+        let bytes = mem::take(&mut self.bytes);
+        if 0 < bytes
             && let Some(cell) = self.cell.upgrade()
         {
-            cell.was_read(self.bytes);
+            cell.was_read(bytes);
         }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
