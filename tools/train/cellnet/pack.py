@@ -1,0 +1,139 @@
+"""The training data as one file: images as 8-bit PNG, labels as 16-bit PNG, and an index.
+
+An image is stored between its own percentiles 0.1 and 99.9, so that 8 bits suffice; where its percentiles 0.5 and 99.5 lie, by
+which the daemon stretches a frame, is written beside it. About 45 MiB for all images, so that it can be taken to another machine.
+"""
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cellnet.contract import SHOWN
+
+STORED = (0.1, 99.9)
+
+OVERLAPPING = ((7, 8), (9, 10), (14, 32), (30, 31), (31, 33), (36, 37), (38, 39))
+"""Fields of usiigaci_t98g that show some of the same cells: on one side of every split."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of images and masks."""
+
+    folder: str
+    class_index: int
+    um_per_px: float | None
+
+
+SOURCES = (Source("usiigaci_t98g", 0, 0.8708), Source("dsb2018_fluo", 1, None))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index says of one image."""
+
+    name: str
+    source: str
+    part: str
+    """"train" or "val"; only "train" is ever trained on."""
+    class_index: int
+    um_per_px: float | None
+    low: float
+    high: float
+    """Where SHOWN lies between STORED, which are 0 and 1."""
+    group: str
+    """Images of one group are never on both sides of a split."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its labels."""
+
+    entry: Entry
+    image: np.ndarray
+    """uint8 [H, W]."""
+    labels: np.ndarray
+    """uint16 [H, W]; 0 is background."""
+    areas: np.ndarray
+    """Pixels of each label."""
+
+
+def pack(data: Path, out: Path) -> list[Entry]:
+    """Writes `out` from the folders under `data`."""
+    entries = []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for source in SOURCES:
+            for part in ("train", "val"):
+                for path in sorted((data / source.folder / part / "images").glob("*.png")):
+                    labels = _read(data / source.folder / part / "masks" / path.name)
+                    image, low, high = stored(_read(path))
+                    if image.shape != labels.shape:
+                        raise ValueError(f"{path}: image {image.shape} and labels {labels.shape} differ in size")
+                    group = f"{source.folder}/{group_of(path.stem)}"
+                    entries.append(
+                        Entry(path.stem, source.folder, part, source.class_index, source.um_per_px, low, high, group)
+                    )
+                    for kind, pixels in (("image", image), ("labels", labels.astype(np.uint16))):
+                        archive.writestr(_member(entries[-1], kind), cv2.imencode(".png", pixels, _SMALL)[1].tobytes())
+        if not entries:
+            raise FileNotFoundError(f"no images under {data}: wanted {[source.folder for source in SOURCES]}")
+        archive.writestr("index.json", json.dumps([asdict(entry) for entry in entries], indent=1))
+    return entries
+
+
+def load(path: Path, part: str) -> list[Sample]:
+    """All images of one part, decoded."""
+    samples = []
+    with zipfile.ZipFile(path) as archive:
+        for values in json.loads(archive.read("index.json")):
+            entry = Entry(**values)
+            if entry.part != part:
+                continue
+            image, labels = (
+                cv2.imdecode(np.frombuffer(archive.read(_member(entry, kind)), np.uint8), cv2.IMREAD_UNCHANGED)
+                for kind in ("image", "labels")
+            )
+            samples.append(Sample(entry, image, labels, np.bincount(labels.ravel())))
+    return samples
+
+
+def stored(image: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """An image as it is packed, and where SHOWN lies in it."""
+    values = image.astype(np.float32)
+    least, low, high, most = np.percentile(values, [STORED[0], *SHOWN, STORED[1]])
+    span = max(most - least, 1.0)
+    packed = np.clip((values - least) * (255 / span), 0, 255).round().astype(np.uint8)
+    low, high = (low - least) / span, (high - least) / span
+    return packed, float(low), float(max(high, low + 0.01))
+
+
+def group_of(stem: str) -> str:
+    """The first of the fields that overlap; an image that overlaps none is its own group."""
+    digits = stem.removeprefix("set")
+    if digits == stem or not digits.isdigit():
+        return stem
+    group = {int(digits)}
+    while True:
+        more = {field for pair in OVERLAPPING if group & set(pair) for field in pair}
+        if more <= group:
+            return f"set{min(group):02}"
+        group |= more
+
+
+_SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+
+
+def _member(entry: Entry, kind: str) -> str:
+    return f"{entry.source}/{entry.part}/{kind}/{entry.name}.png"
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise FileNotFoundError(f"{path}: no image that can be read")
+    return image if image.ndim == 2 else image[..., 0]

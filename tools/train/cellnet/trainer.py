@@ -1,0 +1,250 @@
+"""Trains for as long as it is let: warm-up, a constant rate, and a short decay whenever a model is wanted (Zhai et al., "Scaling
+Vision Transformers", CVPR 2022; Hu et al., "MiniCPM", 2024). No total number of steps has to be known, and the moving average of
+the weights is a usable model at any time.
+
+A checkpoint holds everything: network, average, optimiser, step. Batch k is made of crops k*B .. k*B+B-1 of the seed, so a run
+that was stopped goes on with the very crops it would have seen.
+"""
+
+import json
+import os
+import signal
+import time
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+
+from cellnet.batch import batch_of
+from cellnet.crops import Crops, Mix
+from cellnet.loss import Losses, Weights, losses
+from cellnet.network import Network, Shape
+from cellnet.pack import Sample
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train; kept in the checkpoint."""
+
+    batch: int = 8
+    rate: float = 2e-3
+    weight_decay: float = 0.03
+    warm_up: int = 500
+    average: float = 0.9995
+    """Share of the moving average that is kept in a step."""
+    clip: float = 10.0
+    """Longest gradient."""
+
+
+@dataclass
+class State:
+    """A run between two steps."""
+
+    network: Network
+    average: Network
+    optimiser: torch.optim.Optimizer
+    plan: Plan
+    mix: Mix
+    fold: str
+    """Which fold was left out ("0/4"), or empty."""
+    step: int = 0
+    seconds: float = 0.0
+    """Spent training, over all sittings."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What one call is asked for."""
+
+    out: Path
+    minutes: float
+    """Wall-clock time after which it stops."""
+    decay: int = 0
+    """Over this many steps the rate falls to zero, and training ends: a model to ship."""
+    steps: int = 0
+    """Training ends at this step; 0: not for that."""
+    save_minutes: float = 5.0
+    workers: int = 1
+    device: torch.device = torch.device("cpu")
+    compiled: bool = False
+
+
+def fresh(shape: Shape, plan: Plan, mix: Mix, fold: str = "") -> State:
+    """A run at step 0. The same seed gives the same weights."""
+    torch.manual_seed(mix.seed)
+    network = Network(shape)
+    return State(network, deepcopy(network), optimiser_of(network, plan), plan, mix, fold)
+
+
+def optimiser_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter, ICLR 2019); biases and normalisation do not decay."""
+    heavy = [p for p in network.parameters() if p.ndim > 1]
+    light = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": heavy, "weight_decay": plan.weight_decay}, {"params": light, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99))
+
+
+def save(state: State, path: Path) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    values = {
+        "shape": state.network.shape.to_dict(),
+        "network": state.network.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "plan": asdict(state.plan),
+        "mix": asdict(state.mix),
+        "fold": state.fold,
+        "step": state.step,
+        "seconds": state.seconds,
+    }
+    torch.save(values, part)
+    os.replace(part, path)
+
+
+def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | None = None, rate: float | None = None) -> State:
+    """Goes on where `path` stopped; with another batch or rate if they are given, on another machine say."""
+    values = torch.load(path, map_location=device, weights_only=True)
+    plan = Plan(**values["plan"])
+    # Crops are counted, not batches: another batch goes on behind the crops that were seen.
+    step = values["step"]
+    if batch is not None and batch != plan.batch:
+        step = step * plan.batch // batch
+        plan = replace(plan, batch=batch)
+    if rate is not None:
+        plan = replace(plan, rate=rate)
+    shape = Shape.from_dict(values["shape"])
+    network, average = Network(shape).to(device), Network(shape).to(device)
+    network.load_state_dict(values["network"])
+    average.load_state_dict(values["average"])
+    optimiser = optimiser_of(network, plan)
+    optimiser.load_state_dict(values["optimiser"])
+    return State(network, average, optimiser, plan, Mix(**values["mix"]), values["fold"], step, values["seconds"])
+
+
+def average_of(path: Path) -> Network:
+    """The model of a checkpoint: its moving average."""
+    return load(path).average.eval()
+
+
+class From(Sampler):
+    """Crop numbers from one on, without an end."""
+
+    def __init__(self, first: int):
+        self.first = first
+
+    def __iter__(self):
+        index = self.first
+        while True:
+            yield index
+            index += 1
+
+
+def run(state: State, samples: list[Sample], sitting: Sitting, weights: Weights = Weights()) -> State:
+    """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns."""
+    began = time.monotonic()
+    sitting.out.mkdir(parents=True, exist_ok=True)
+    stopped = _Stop()
+    device, plan = sitting.device, state.plan
+    layout = torch.channels_last
+    network = state.network.to(device, memory_format=layout).train()
+    average = state.average.to(device, memory_format=layout).eval()
+    forward = torch.compile(network) if sitting.compiled else network
+    first_step, last_step = state.step, sitting.steps or None
+    if sitting.decay:
+        last_step = state.step + sitting.decay
+    seconds_before, saved = state.seconds, began
+    seen = _Means()
+    loader = DataLoader(
+        Crops(samples, state.mix),
+        batch_size=plan.batch,
+        sampler=From(state.step * plan.batch),
+        collate_fn=batch_of,
+        num_workers=sitting.workers,
+        prefetch_factor=4 if sitting.workers else None,
+        pin_memory=device.type == "cuda",
+    )
+    batches = iter(loader)
+    while not stopped and (last_step is None or state.step < last_step):
+        now = time.monotonic()
+        if now - began >= sitting.minutes * 60:
+            break
+        rate = plan.rate * min(1.0, (state.step + 1) / plan.warm_up)
+        if sitting.decay:
+            rate *= 1 - (state.step - first_step) / sitting.decay
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        batch = next(batches).to(device)
+        images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=layout)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            raw = forward(images)
+        parts = losses(raw, batch, weights)
+        total = parts.total(weights)
+        state.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
+        state.optimiser.step()
+        state.step += 1
+        follow(average, network, plan.average, state.step)
+        seen.add(parts, total)
+        state.seconds = seconds_before + time.monotonic() - began
+        if state.step % 100 == 0:
+            seen.write(state, rate, sitting.out / "log.jsonl")
+        if time.monotonic() - saved >= sitting.save_minutes * 60:
+            save(state, sitting.out / "last.pt")
+            saved = time.monotonic()
+    save(state, sitting.out / ("decayed.pt" if sitting.decay and state.step == last_step else "last.pt"))
+    stopped.restore()
+    return state
+
+
+@torch.no_grad()
+def follow(average: Network, network: Network, keep: float, step: int) -> None:
+    """Moves the average a little towards the network; early on, when the network changes fast, by more."""
+    keep = min(keep, (1 + step) / (10 + step))
+    ours, theirs = average.state_dict(), network.state_dict()
+    floats = [name for name, value in ours.items() if value.dtype.is_floating_point]
+    torch._foreach_lerp_([ours[name] for name in floats], [theirs[name] for name in floats], 1 - keep)
+
+
+class _Means:
+    """Losses since the last line of the log."""
+
+    def __init__(self):
+        self.sums: dict[str, torch.Tensor] = {}
+        self.n = 0
+        self.began = time.monotonic()
+
+    def add(self, parts: Losses, total: torch.Tensor) -> None:
+        for name, value in [*vars(parts).items(), ("total", total)]:
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.n += 1
+
+    def write(self, state: State, rate: float, path: Path) -> None:
+        means = {name: round(float(value) / self.n, 4) for name, value in self.sums.items()}
+        line = {"step": state.step, "hours": round(state.seconds / 3600, 3), "rate": rate, **means}
+        line["s_per_step"] = round((time.monotonic() - self.began) / self.n, 3)
+        with path.open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        self.__init__()
+
+
+class _Stop:
+    """True once somebody asked to stop."""
+
+    def __init__(self):
+        self.asked = False
+        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _ask(self, *_):
+        self.asked = True
+
+    def __bool__(self) -> bool:
+        return self.asked
+
+    def restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
