@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from cellnet.contract import INPUT, SHOWN
-from cellnet.pack import Sample
+from cellnet.pack import MOST, Sample
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class View:
         crop = cv2.warpAffine(image, self.matrix, size, flags=linear, borderMode=cv2.BORDER_REPLICATE)
         ones = np.ones(image.shape, np.uint8)
         inside = cv2.warpAffine(ones, self.matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-        return crop.astype(np.float32) / 255, inside.astype(bool)
+        return crop.astype(np.float32) / MOST, inside.astype(bool)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         size = (self.side, self.side)
@@ -131,7 +131,7 @@ def empty_part(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarra
             part = sample.image[y : y + window, x : x + window]
             # Mirrored, not enlarged: grain keeps its size.
             pad = max(side - window, 0)
-            return np.pad(part, ((0, pad), (0, pad)), "reflect")[:side, :side].astype(np.float32) / 255
+            return np.pad(part, ((0, pad), (0, pad)), "reflect")[:side, :side].astype(np.float32) / MOST
     return None
 
 

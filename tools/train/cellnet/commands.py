@@ -105,7 +105,7 @@ def run_pack(args) -> None:
 def run_left_out(args) -> None:
     from cellnet import folds, pack
 
-    _, left_out = folds.split(pack.load(args.packed, "train"), args.fold)
+    _, left_out = folds.split(pack.load(args.packed), args.fold)
     folds.place(args.data, args.out, left_out)
     print(f"{args.out}: {len(left_out)} images")
 
@@ -129,7 +129,7 @@ def run_fit(args) -> None:
         plan = trainer.Plan()
         plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
         state = trainer.fresh(shapes[args.shape], plan, Mix(seed=args.seed), args.fold)
-    samples, _ = folds.split(pack.load(args.data, "train"), state.fold)
+    samples, _ = folds.split(pack.load(args.data), state.fold)
     sitting = trainer.Sitting(
         args.out, args.minutes, args.decay, args.steps, args.save_minutes, args.workers, device, args.compile
     )

@@ -39,4 +39,4 @@ def place(data: Path, out: Path, samples: list[Sample]) -> None:
             link = out / entry.source / kind / f"{entry.name}.png"
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
-            link.symlink_to((data / entry.source / entry.part / kind / link.name).resolve())
+            link.symlink_to((data / entry.source / "train" / kind / link.name).resolve())

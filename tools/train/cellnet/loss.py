@@ -99,14 +99,13 @@ def diou(a: Tensor, b: Tensor) -> Tensor:
 def mask_quality(prototypes: Tensor, coefficients: Tensor, boxes: Tensor, assigned: Assigned, batch: Batch) -> Tensor:
     """[P]: IoU of each mask, cut at its own box as the daemon cuts it, with the instance."""
     quality = torch.zeros(len(boxes), device=boxes.device)
-    for crop in range(len(prototypes)):
-        own = (assigned.image == crop).nonzero()[:, 0]
-        if len(own):
-            logits = torch.einsum("pk,khw->phw", coefficients[own], prototypes[crop])
-            found = (logits > 0) & inside(boxes[own], logits.shape[-2:])
-            true = batch.coverage[crop, assigned.instance[own]] >= CELL_PIXELS // 2
-            both = (found & true).sum((1, 2))
-            quality[own] = both / (found | true).sum((1, 2)).clamp(min=1)
+    for crops, own in together(assigned.image, prototypes):
+        image = assigned.image[own]
+        found = masks(prototypes[crops], coefficients[own], image - crops.start) > 0
+        found &= inside(boxes[own], found.shape[-2:])
+        true = batch.coverage[image, assigned.instance[own]] >= CELL_PIXELS // 2
+        both = (found & true).sum((1, 2))
+        quality[own] = both / (found | true).sum((1, 2)).clamp(min=1)
     return quality
 
 
@@ -119,14 +118,12 @@ def mask_losses(
     entropies, dices = [zero], [zero]
     picked = pick(assigned, weights.masks_of_instance)
     n = max(len(picked), 1)
-    for crop in range(len(prototypes)):
-        own = picked[assigned.image[picked] == crop]
-        if not len(own):
-            continue
-        logits = torch.einsum("pk,khw->phw", coefficients[own], prototypes[crop])
-        coverage = batch.coverage[crop].float() / CELL_PIXELS
-        true = coverage[assigned.instance[own]]
-        others = coverage.sum(0) - true
+    for crops, places in together(assigned.image[picked], prototypes):
+        own = picked[places]
+        image, instance = assigned.image[own], assigned.instance[own]
+        logits = masks(prototypes[crops], coefficients[own], image - crops.start)
+        true = batch.coverage[image, instance].float() / CELL_PIXELS
+        others = batch.coverage[crops].float().sum(1)[image - crops.start] / CELL_PIXELS - true
         box = wanted[own]
         pad = 6.0 + 0.15 * (box[:, 2:] - box[:, :2]).amax(1, keepdim=True)
         window = inside(torch.cat([box[:, :2] - pad, box[:, 2:] + pad], 1), logits.shape[-2:]).float()
@@ -137,6 +134,27 @@ def mask_losses(
         both = (probability * true).sum((1, 2))
         dices.append((1 - (2 * both + 1) / (probability.sum((1, 2)) + true.sum((1, 2)) + 1)).sum())
     return sum(entropies) / n, sum(dices) / n
+
+
+def together(image: Tensor, prototypes: Tensor) -> list[tuple[slice, Tensor]]:
+    """Crops whose masks are made at once, and the places of theirs in `image`: a GPU wants all at once, a CPU's cache one."""
+    n = len(prototypes)
+    step = n if prototypes.is_cuda else 1
+    groups = []
+    for start in range(0, n, step):
+        own = ((image >= start) & (image < start + step)).nonzero()[:, 0]
+        if len(own):
+            groups.append((slice(start, start + step), own))
+    return groups
+
+
+def masks(prototypes: Tensor, coefficients: Tensor, image: Tensor) -> Tensor:
+    """Logits [P, H/4, W/4] of `coefficients` [P, K], each with the prototypes of its crop. `image` rises."""
+    n, n_prototypes, height, width = prototypes.shape
+    place = torch.arange(len(image), device=image.device) - torch.searchsorted(image, image)
+    padded = coefficients.new_zeros(n, int(place.max()) + 1, n_prototypes)
+    padded[image, place] = coefficients
+    return (padded @ prototypes.flatten(2))[image, place].unflatten(1, (height, width))
 
 
 def pick(assigned: Assigned, most: int) -> Tensor:

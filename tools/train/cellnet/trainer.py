@@ -70,6 +70,8 @@ class Sitting:
     workers: int = 1
     device: torch.device = torch.device("cpu")
     compiled: bool = False
+    log_steps: int = 100
+    """A line of the log is the mean over so many steps."""
 
 
 def fresh(shape: Shape, plan: Plan, mix: Mix, fold: str = "") -> State:
@@ -191,7 +193,7 @@ def run(state: State, samples: list[Sample], sitting: Sitting, weights: Weights 
         follow(average, network, plan.average, state.step)
         seen.add(parts, total)
         state.seconds = seconds_before + time.monotonic() - began
-        if state.step % 100 == 0:
+        if state.step % sitting.log_steps == 0:
             seen.write(state, rate, sitting.out / "log.jsonl")
         if time.monotonic() - saved >= sitting.save_minutes * 60:
             save(state, sitting.out / "last.pt")

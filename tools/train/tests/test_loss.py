@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from cellnet.assign import assign, candidates_of, iou
+from cellnet.assign import TOP, assign, candidates_of, iou
 from cellnet.batch import batch_of
 from cellnet.contract import PROTOTYPE_STRIDE
 from cellnet.crops import Crop, crop_of
-from cellnet.loss import Weights, diou, generous, inside, losses, pick
+from cellnet.loss import Weights, diou, generous, inside, losses, masks, pick
 from cellnet.network import SHAPES, Network, Raw, anchors
 from cellnet.pack import Entry, Sample
 
@@ -18,7 +18,7 @@ def crop(labels: np.ndarray, class_index: int = 0) -> Crop:
     """A crop whose image shows its labels."""
     image = (0.2 + 0.6 * (labels > 0)).astype(np.float32)
     areas = np.bincount(labels.ravel())
-    return crop_of(image, labels, Sample(Entry("a", "b", "train", class_index, None, 0, 1, "a"), image, labels, areas))
+    return crop_of(image, labels, Sample(Entry("a", "b", class_index, None, 0, 1, "a"), image, labels, areas))
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def perfect(batch) -> Raw:
         own = candidates[0, i]
         box = wanted[0, i]
         distances[0, own] = torch.cat([centres[own] - box[:2], box[2:] - centres[own]], 1) / strides[own, None]
-        logits[0, own, batch.classes[0, i]] = 12.0
+        # No more anchors speak up for a cell than are asked to.
+        logits[0, own.nonzero()[:TOP, 0], batch.classes[0, i]] = 12.0
         coefficients[0, own, i] = 1.0
         prototypes[0, i] = torch.where(batch.coverage[0, i] > 8, 30.0, -30.0)
     dense = torch.stack([(batch.coverage.sum(1) > 8) * 60.0 - 30.0, batch.edges * 60.0 - 30.0], 1)
@@ -139,3 +140,10 @@ def test_the_best_anchors_of_each_cell_have_their_masks_trained(two_cells):
 def test_prototype_cells_of_a_box():
     cells = inside(torch.tensor([[4.0, 8.0, 11.0, 12.0]]), (4, 5))[0]
     assert cells.nonzero().tolist() == [[2, 1], [2, 2]]
+
+
+def test_masks_of_several_crops_at_once():
+    prototypes, coefficients = torch.randn(3, 32, 4, 5), torch.randn(4, 32)
+    image = torch.tensor([0, 0, 2, 2])
+    expected = torch.stack([torch.einsum("k,khw->hw", c, prototypes[i]) for c, i in zip(coefficients, image)])
+    assert torch.allclose(masks(prototypes, coefficients, image), expected, atol=1e-5)

@@ -4,6 +4,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from cellnet import commands
 from cellnet.contract import CLASSES
 from cellnet.export import OPSET, export
 from cellnet.network import SHAPES, Network, anchors, boxes_of, fused
@@ -21,6 +22,10 @@ def network() -> Network:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     return network
+
+
+def test_every_shape_can_be_asked_for():
+    assert set(commands.SHAPES) == set(SHAPES)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -60,6 +65,8 @@ def test_the_onnx_file_says_what_the_network_says(network, size, tmp_path):
     about = {prop.key: prop.value for prop in model.metadata_props}
     assert about["task"] == "segment" and about["names"] == "{0: 'cell', 1: 'nucleus'}"
     assert about.get("imgsz") == (str([*SIZE]) if size else None)
+    dims = [[dim.dim_value for dim in output.type.tensor_type.shape.dim] for output in model.graph.output]
+    assert (dims[0][:2], dims[1][:2]) == ([1, 38], [1, 32])
     session = onnxruntime.InferenceSession(str(path))
     for height, width in [size] if size else [SIZE, (64, 160)]:
         images = torch.rand(1, 3, height, width)
