@@ -272,6 +272,7 @@ def test_a_manifest_is_one_the_daemon_takes(tmp_path):
     values = tomllib.loads(text)
     assert "fields, 4 images, 1,247 cells: 0.910 / 0.460 / 0.777" in values["metrics"]
     assert values["sha256"] == sha256 and values["thresholds"] == {"confidence": 0.4, "iou": 0.55, "class_agnostic": True}
+    assert tomllib.loads(manifest.manifest_text(model, FACTS, []))["metrics"] == "Not measured yet."
     (tmp_path / "mine.toml").write_text(text)
     said = run("models", "--model", model).stdout
     assert "my cells" in said and "nucleus" in said

@@ -73,11 +73,13 @@ def manifest_text(model: Path, facts: Facts, figures: list[Measured]) -> str:
     """TOML as engines/README.md describes it."""
     low, high = SHOWN
     classes = ", ".join(_quoted(name) for name in CLASSES)
-    metrics = [
-        f"At confidence {facts.confidence} and IoU {facts.iou}, class-agnostic, on images kept aside; "
-        "F1 at mask IoU 0.5 / F1 at 0.75 / mean IoU of matches:",
-        *(str(line) for line in figures),
-    ]
+    metrics = ["Not measured yet."]
+    if figures:
+        metrics = [
+            f"At confidence {facts.confidence} and IoU {facts.iou}, class-agnostic, on images kept aside; "
+            "F1 at mask IoU 0.5 / F1 at 0.75 / mean IoU of matches:",
+            *(str(line) for line in figures),
+        ]
     return "\n".join([
         f"# What {model.name} is. Keys: README.md beside this file.",
         f"name = {_quoted(facts.name)}",
