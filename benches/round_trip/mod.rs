@@ -22,7 +22,10 @@ use cellsegd::{
 };
 use tokio::{runtime::Builder, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 /// A mask of this side is 20 KiB of bits.
 pub(crate) const MASK_SIDE: u32 = 404;
@@ -62,7 +65,7 @@ impl Peer {
     }
 
     pub(crate) async fn connect(&self) -> Channel {
-        Channel::from_shared(self.address.replace("tcp://", "http://"))
+        Endpoint::from_shared(self.address.replace("tcp://", "http://"))
             .expect("an address")
             .initial_stream_window_size(64 << 20)
             .initial_connection_window_size(64 << 20)
