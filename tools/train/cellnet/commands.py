@@ -49,15 +49,16 @@ def add_fit(commands) -> None:
     one.add_argument("--steps", type=int, default=0, help="stop at this step")
     one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps, then stop")
     one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
-    one.add_argument("--shape", choices=SHAPES, default="standard", help="of a new network")
-    one.add_argument("--fold", default="", metavar="K/N", help="leave out the K-th of N parts")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
+    one.add_argument("--fold", metavar="K/N", help="leave out the K-th of N parts")
+    one.add_argument("--seed", type=int, help="of a new run [default: 0]")
     one.add_argument("--batch", type=int, help="crops a step [default: 8, or the checkpoint's]")
     one.add_argument("--rate", type=float, help="learning rate [default: 2e-3, or the checkpoint's]")
     one.add_argument("--device", default="cpu", help="cpu or cuda")
     one.add_argument("--threads", type=int, default=2)
     one.add_argument("--workers", type=int, default=1, help="processes that make crops")
     one.add_argument("--save-minutes", type=float, default=5)
+    one.add_argument("--keep-steps", type=int, default=2000, help="keep a checkpoint of every so many steps; 0: none")
     one.add_argument("--compile", action="store_true", help="let PyTorch compile the network")
     one.set_defaults(run=run_fit)
 
@@ -122,16 +123,24 @@ def run_fit(args) -> None:
     start = args.start or args.out / "last.pt"
     if start.exists():
         state = trainer.load(start, device, args.batch, args.rate)
+        for name, had in (
+            ("shape", next((name for name, shape in shapes.items() if shape == state.network.shape), "another")),
+            ("fold", state.fold or "of none left out"),
+            ("seed", state.mix.seed),
+        ):
+            asked = getattr(args, name)
+            if asked is not None and asked != had:
+                raise SystemExit(f"--{name} {asked}: {start} was begun with {name} {had}")
         print(f"goes on from {start}: step {state.step}, {state.seconds / 3600:.2f} h")
     elif args.start:
         raise SystemExit(f"{start}: no such checkpoint")
     else:
         plan = trainer.Plan()
         plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
-        state = trainer.fresh(shapes[args.shape], plan, Mix(seed=args.seed), args.fold)
+        state = trainer.fresh(shapes[args.shape or "standard"], plan, Mix(seed=args.seed or 0), args.fold or "")
     samples, _ = folds.split(pack.load(args.data), state.fold)
     sitting = trainer.Sitting(
-        args.out, args.minutes, args.decay, args.steps, args.save_minutes, args.workers, device, args.compile
+        args.out, args.minutes, args.decay, args.steps, args.save_minutes, args.keep_steps, args.workers, device, args.compile
     )
     n_parameters = sum(p.numel() for p in state.network.parameters())
     print(f"{len(samples)} images, {n_parameters / 1e6:.2f} M parameters, process {os.getpid()}", flush=True)

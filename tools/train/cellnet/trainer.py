@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -39,6 +39,10 @@ class Plan:
     """Longest gradient."""
 
 
+MOST_SKIPPED = 5
+"""So many steps in a row without finite gradients end a run; what it saved before stays."""
+
+
 @dataclass
 class State:
     """A run between two steps."""
@@ -50,6 +54,7 @@ class State:
     mix: Mix
     fold: str
     """Which fold was left out ("0/4"), or empty."""
+    weights: Weights = Weights()
     step: int = 0
     seconds: float = 0.0
     """Spent training, over all sittings."""
@@ -67,6 +72,8 @@ class Sitting:
     steps: int = 0
     """Training ends at this step; 0: not for that."""
     save_minutes: float = 5.0
+    keep_steps: int = 2000
+    """Every so many steps a checkpoint `step_NNNNN.pt` is written that nothing overwrites; 0: never."""
     workers: int = 1
     device: torch.device = torch.device("cpu")
     compiled: bool = False
@@ -90,7 +97,10 @@ def optimiser_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
 
 
 def save(state: State, path: Path) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, and never a network that is lost: FloatingPointError names the step."""
+    for values in (state.network.state_dict(), state.average.state_dict()):
+        if not all(bool(torch.isfinite(value).all()) for value in values.values()):
+            raise FloatingPointError(f"step {state.step}: weights are not finite, {path} is left as it was")
     part = path.with_suffix(".part")
     values = {
         "shape": state.network.shape.to_dict(),
@@ -100,17 +110,21 @@ def save(state: State, path: Path) -> None:
         "plan": asdict(state.plan),
         "mix": asdict(state.mix),
         "fold": state.fold,
+        "weights": asdict(state.weights),
         "step": state.step,
         "seconds": state.seconds,
     }
-    torch.save(values, part)
+    with part.open("wb") as file:
+        torch.save(values, file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)
 
 
 def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | None = None, rate: float | None = None) -> State:
     """Goes on where `path` stopped; with another batch or rate if they are given, on another machine say."""
     values = torch.load(path, map_location=device, weights_only=True)
-    plan = Plan(**values["plan"])
+    plan = known(Plan, values["plan"])
     # Crops are counted, not batches: another batch goes on behind the crops that were seen.
     step = values["step"]
     if batch is not None and batch != plan.batch:
@@ -124,7 +138,13 @@ def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | No
     average.load_state_dict(values["average"])
     optimiser = optimiser_of(network, plan)
     optimiser.load_state_dict(values["optimiser"])
-    return State(network, average, optimiser, plan, Mix(**values["mix"]), values["fold"], step, values["seconds"])
+    mix, weights = known(Mix, values["mix"]), known(Weights, values.get("weights", {}))
+    return State(network, average, optimiser, plan, mix, values["fold"], weights, step, values["seconds"])
+
+
+def known(kind: type, values: dict):
+    """Settings of a checkpoint. What this trainer no longer has falls away, what it did not have then is as it is now."""
+    return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
 
 
 def average_of(path: Path) -> Network:
@@ -145,12 +165,13 @@ class From(Sampler):
             index += 1
 
 
-def run(state: State, samples: list[Sample], sitting: Sitting, weights: Weights = Weights()) -> State:
+def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
     """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns."""
     began = time.monotonic()
     sitting.out.mkdir(parents=True, exist_ok=True)
     stopped = _Stop()
-    device, plan = sitting.device, state.plan
+    device, plan, weights = sitting.device, state.plan, state.weights
+    skipped = 0
     layout = torch.channels_last
     network = state.network.to(device, memory_format=layout).train()
     average = state.average.to(device, memory_format=layout).eval()
@@ -187,14 +208,23 @@ def run(state: State, samples: list[Sample], sitting: Sitting, weights: Weights 
         total = parts.total(weights)
         state.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
-        state.optimiser.step()
+        length = nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
         state.step += 1
-        follow(average, network, plan.average, state.step)
-        seen.add(parts, total)
+        if torch.isfinite(length):
+            skipped = 0
+            state.optimiser.step()
+            follow(average, network, plan.average, state.step)
+            seen.add(parts, total)
+        else:
+            # The crops of this step are passed over.
+            skipped += 1
+            if skipped >= MOST_SKIPPED:
+                raise FloatingPointError(f"step {state.step}: no finite gradient in {skipped} steps in a row")
         state.seconds = seconds_before + time.monotonic() - began
         if state.step % sitting.log_steps == 0:
             seen.write(state, rate, sitting.out / "log.jsonl")
+        if sitting.keep_steps and state.step % sitting.keep_steps == 0:
+            save(state, sitting.out / f"step_{state.step:05}.pt")
         if time.monotonic() - saved >= sitting.save_minutes * 60:
             save(state, sitting.out / "last.pt")
             saved = time.monotonic()
@@ -226,6 +256,8 @@ class _Means:
         self.n += 1
 
     def write(self, state: State, rate: float, path: Path) -> None:
+        if not self.n:
+            return
         means = {name: round(float(value) / self.n, 4) for name, value in self.sums.items()}
         line = {"step": state.step, "hours": round(state.seconds / 3600, 3), "rate": rate, **means}
         line["s_per_step"] = round((time.monotonic() - self.began) / self.n, 3)

@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from cellnet import trainer
+from cellnet import commands, trainer
 from cellnet.crops import Mix
+from cellnet.loss import Weights
 from cellnet.network import SHAPES
 from cellnet.pack import Entry, Sample
 
@@ -50,10 +50,16 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
     assert all(torch.equal(one, other) for one, other in zip(weights_of(whole), weights_of(again)))
 
 
-def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path):
-    threading.Timer(3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch):
+    def third_step(average, network, keep, step, follow=trainer.follow):
+        follow(average, network, keep, step)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(trainer, "follow", third_step)
     state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path))
-    assert state.step > 0
+    assert state.step == 3 and signal.getsignal(signal.SIGTERM) is before
     assert trainer.load(tmp_path / "last.pt").step == state.step
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".jsonl") == ["last.pt"]
 
@@ -71,3 +77,47 @@ def test_another_batch_goes_on_behind_the_crops_that_were_seen(samples, tmp_path
     trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path, steps=6))
     state = trainer.load(tmp_path / "last.pt", batch=4, rate=1e-3)
     assert (state.step, state.plan.batch, state.plan.rate) == (3, 4, 1e-3)
+
+
+def test_gradients_that_are_not_finite_change_nothing_and_end_a_run(samples, tmp_path, monkeypatch):
+    state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path, steps=2))
+    before = [weight.clone() for weight in state.network.parameters()]
+    lost = lambda parts, weights: sum(vars(parts).values()) * float("nan")  # noqa: E731
+    with monkeypatch.context() as broken:
+        broken.setattr(trainer.Losses, "total", lost)
+        with pytest.raises(FloatingPointError, match="5 steps in a row"):
+            trainer.run(state, samples, sitting(tmp_path))
+    assert all(torch.equal(one, other) for one, other in zip(before, state.network.parameters()))
+    assert trainer.load(tmp_path / "last.pt").step == 2
+    next(state.average.parameters()).data[0] = float("inf")
+    with pytest.raises(FloatingPointError, match="step 7"):
+        trainer.save(state, tmp_path / "last.pt")
+    assert trainer.load(tmp_path / "last.pt").step == 2
+
+
+def test_checkpoints_of_some_steps_stay(samples, tmp_path):
+    trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path, steps=5, keep_steps=2))
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["last.pt", "step_00002.pt", "step_00004.pt"]
+    assert trainer.load(tmp_path / "step_00004.pt").step == 4
+
+
+def test_a_checkpoint_keeps_what_losses_counted(samples, tmp_path):
+    state = trainer.fresh(SHAPES["nano"], PLAN, MIX)
+    state.weights = Weights(box=7.0)
+    trainer.save(state, tmp_path / "last.pt")
+    assert trainer.load(tmp_path / "last.pt").weights == Weights(box=7.0)
+    values = torch.load(tmp_path / "last.pt", weights_only=True)
+    del values["weights"]
+    values["mix"]["forgotten"] = 1
+    torch.save(values, tmp_path / "older.pt")
+    older = trainer.load(tmp_path / "older.pt")
+    assert older.weights == Weights() and older.mix == MIX
+
+
+@pytest.mark.parametrize("asked", [("--fold", "1/3"), ("--shape", "wide"), ("--seed", "6")])
+def test_a_checkpoint_is_not_what_it_was_not_begun_with(tmp_path, monkeypatch, asked):
+    trainer.save(trainer.fresh(SHAPES["nano"], PLAN, MIX, "0/3"), tmp_path / "last.pt")
+    had = {"--fold": "0/3", "--shape": "nano", "--seed": "5"}[asked[0]]
+    monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path), *asked])
+    with pytest.raises(SystemExit, match=f"{asked[0]} {asked[1]}: .*last.pt was begun with {asked[0][2:]} {had}"):
+        commands.main()
