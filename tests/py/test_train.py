@@ -68,7 +68,7 @@ def test_what_is_packed_comes_back(data, samples):
             cv2.imread(str(data / entry.source / "train" / kind / f"{entry.name}.png"), cv2.IMREAD_UNCHANGED)
             for kind in ("images", "masks")
         )
-        assert (sample.labels == labels).all() and sample.areas.sum() == labels.size
+        assert (sample.labels == pack.without_strays(labels)).all() and sample.areas.sum() == labels.size
         # What the daemon would make of the frame, up to 8 bits.
         low, high = reference.percentile_window(original)
         shown = np.clip((original - low) / (high - low), 0, 1)
@@ -192,8 +192,36 @@ def test_pieces_of_a_label_image():
     labels[2:5, 3:9] = 7
     labels[10, 12] = 7
     labels[15, 0] = 900
-    assert crops.pieces(labels) == [(7, (3, 2, 13, 11), 19), (900, (0, 15, 1, 16), 1)]
-    assert crops.pieces(np.zeros((4, 4), np.uint16)) == []
+    assert pack.pieces(labels) == [(7, (3, 2, 13, 11), 19), (900, (0, 15, 1, 16), 1)]
+    assert pack.pieces(np.zeros((4, 4), np.uint16)) == []
+
+
+def test_slips_of_the_pen_are_no_part_of_a_cell():
+    labels = np.zeros((40, 40), np.uint16)
+    labels[2:12, 2:12] = 3
+    labels[30, 30:34] = 3
+    labels[20:30, 2:12] = 4
+    labels[20:30, 20:22] = 4
+    cleaned = pack.without_strays(labels)
+    assert pack.pieces(cleaned) == [(3, (2, 2, 12, 12), 100), (4, (2, 20, 22, 30), 120)]
+    assert labels[30, 30] == 3, "what was given stays"
+
+
+def test_five_of_eight_crops_show_cells(samples):
+    made = crops.Crops(samples, crops.Mix(side=160, nothing=0.0))
+    for i in range(16):
+        assert set(made[i].classes) <= {0 if i % 8 < 5 else 1}
+
+
+def test_an_empty_part_has_the_grain_of_its_scale(samples):
+    rng = np.random.default_rng(0)
+    stripes = np.tile(np.array([0, 0, 0, 0, 250, 250, 250, 250], np.uint8), (320, 40))
+    sample = pack.Sample(samples[0].entry, stripes, np.zeros(stripes.shape, np.uint16), np.array([1]))
+    for input, width in ((320, 4), (640, 8)):
+        part = augment.empty_part(sample, crops.Mix(side=96, input=input, near=1.0), rng)
+        assert part.shape == (96, 96)
+        n_edges = (np.diff((part[48] > 0.5).astype(int)) != 0).sum()
+        assert 96 / width / 1.4 < n_edges < 96 / width * 1.4, input
 
 
 def test_what_an_edge_leaves_over_is_neither_cell_nor_background():

@@ -15,6 +15,8 @@ from cellnet.contract import PROTOTYPE_STRIDE, STRIDES
 TOP = 10
 SCORE_POWER = 0.5
 IOU_POWER = 6.0
+ADOPTIONS = 4
+"""How often instances without an anchor look for a free one."""
 
 
 @dataclass
@@ -48,10 +50,34 @@ def assign(scores: Tensor, boxes: Tensor, wanted: Tensor, classes: Tensor, candi
     overlaps = torch.where(chosen, overlaps, torch.full_like(overlaps, -1.0))
     first = overlaps.argmax(1)
     chosen &= torch.zeros_like(chosen).scatter_(1, first[:, None], True)
+    adopt(chosen, candidates, alignment)
     alignment = torch.where(chosen, alignment, torch.zeros_like(alignment))
     relative = alignment / alignment.amax(2, keepdim=True).clamp(min=1e-12)
     image, instance, anchor = chosen.nonzero(as_tuple=True)
     return Assigned(image, anchor, instance, relative[image, instance, anchor])
+
+
+def adopt(chosen: Tensor, candidates: Tensor, alignment: Tensor) -> None:
+    """An instance that lost all its anchors to its neighbours gets the best that is free."""
+    for _ in range(ADOPTIONS):
+        image, instance = (candidates.any(2) & ~chosen.any(2)).nonzero(as_tuple=True)
+        if not len(image):
+            return
+        free = candidates[image, instance] & ~chosen.any(1)[image]
+        best = alignment[image, instance].masked_fill(~free, -1.0).max(1)
+        # Of several that want one anchor the first gets it, and the others look again.
+        key = image * free.shape[1] + best.indices
+        wins = free.any(1) & ~((key[:, None] == key) & free.any(1)).tril(-1).any(1)
+        chosen[image[wins], instance[wins], best.indices[wins]] = True
+
+
+@torch.no_grad()
+def within(candidates: Tensor, wanted: Tensor, centres: Tensor) -> Tensor:
+    """Only candidates whose centre [N, 2] lies in the wanted box [B, G, 4]: no distance to a side is below zero, so no other can
+    give that box. An instance that has none of these keeps its candidates."""
+    inside = (wanted[:, :, None, :2] < centres).all(3) & (centres < wanted[:, :, None, 2:]).all(3)
+    better = candidates & inside
+    return torch.where(better.any(2, keepdim=True), better, candidates)
 
 
 @torch.no_grad()

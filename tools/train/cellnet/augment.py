@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cellnet.contract import INPUT, SHOWN
+from cellnet.contract import SHOWN
+from cellnet.mix import Mix
 from cellnet.pack import MOST, Sample
 
 
@@ -29,10 +30,10 @@ class View:
         return cv2.warpAffine(labels, self.matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
 
-def scale_of(sample: Sample, rng: np.random.Generator) -> float:
-    """Crop pixels an image pixel. Half of the crops are near the letterbox's own scale, half show other pixel sizes."""
-    letterbox = INPUT / max(sample.image.shape)
-    if rng.random() < 0.5:
+def scale_of(sample: Sample, mix: Mix, rng: np.random.Generator) -> float:
+    """Crop pixels an image pixel: near the letterbox's own scale, or as other pixel sizes give."""
+    letterbox = mix.input / max(sample.image.shape)
+    if rng.random() < mix.near:
         return letterbox * 2 ** rng.uniform(-0.2, 0.2)
     return letterbox * 2 ** rng.uniform(-1.2, 0.9)
 
@@ -53,28 +54,28 @@ def view(shape: tuple[int, int], scale: float, side: int, rng: np.random.Generat
     return View(np.column_stack([turn, shift]), side)
 
 
-def light(crop: np.ndarray, inside: np.ndarray, low: float, high: float, rng: np.random.Generator) -> np.ndarray:
-    """The crop as another camera, lamp and focus would have shown it, stretched to 0..1."""
+def light(crop: np.ndarray, inside: np.ndarray, low: float, high: float, rng: np.random.Generator, changed: float) -> np.ndarray:
+    """The crop as another camera, lamp and focus would have shown it, stretched to 0..1; `changed`: see [`Mix`]."""
     span = high - low
-    if rng.random() < 0.2 and inside.any():
+    if rng.random() < 0.2 * changed and inside.any():
         low, high = np.percentile(crop[inside], SHOWN)
         low, high = float(low), max(float(high), float(low) + 0.3 * span)
-    elif rng.random() < 0.7:
+    elif rng.random() < 0.7 * changed:
         low, high = low + span * rng.uniform(-0.1, 0.08), high + span * rng.uniform(-0.3, 0.3)
     crop = np.clip((crop - low) / (high - low), 0, 1)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * changed:
         crop = crop ** float(np.exp(rng.uniform(-0.6, 0.6)))
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * changed:
         crop = uneven(crop, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * changed:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.6))
-    elif rng.random() < 0.15:
+    elif rng.random() < 0.15 * changed:
         crop = crop + rng.uniform(0.2, 1.0) * (crop - cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.8, 2.0)))
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * changed:
         # Less contrast, at any level.
         span = rng.uniform(0.5, 1.0)
         crop = crop * span + rng.uniform(0, 1 - span)
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * changed:
         crop = crop + grain(crop.shape, rng) * rng.uniform(0.0, 0.08)
     return np.clip(crop, 0, 1)
 
@@ -95,15 +96,16 @@ def grain(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return noise
 
 
-def nothing(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray:
+def nothing(sample: Sample, mix: Mix, rng: np.random.Generator) -> np.ndarray:
     """A field without cells, stretched to its own percentiles as the daemon would: noise, an empty part of an image, or an
     image so far out of focus that nobody could tell its cells."""
+    side = mix.side
     kind = rng.choice(["noise", "empty", "defocused"], p=[0.35, 0.4, 0.25])
     field = None
     if kind == "empty":
-        field = empty_part(sample, side, rng)
+        field = empty_part(sample, mix, rng)
     elif kind == "defocused":
-        place = view(sample.image.shape, scale_of(sample, rng), side, rng)
+        place = view(sample.image.shape, scale_of(sample, mix, rng), side, rng)
         scale = float(np.sqrt(abs(np.linalg.det(place.matrix[:, :2]))))
         areas = sample.areas[1:][sample.areas[1:] > 0]
         across = scale * 2 * float(np.sqrt(np.median(areas) / np.pi)) if len(areas) else 40.0
@@ -120,8 +122,9 @@ def nothing(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(field + grain(field.shape, rng) * rng.uniform(0, 0.05), 0, 1)
 
 
-def empty_part(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray | None:
-    """A part of the image that holds no label, made as large as a crop; none if a few tries find none."""
+def empty_part(sample: Sample, mix: Mix, rng: np.random.Generator) -> np.ndarray | None:
+    """A part of the image that holds no label, at the scale of a crop, as large as one; none if a few tries find none."""
+    scale = scale_of(sample, mix, rng)
     for _ in range(6):
         window = int(rng.integers(48, 129))
         if min(sample.labels.shape) <= window:
@@ -129,9 +132,11 @@ def empty_part(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarra
         y, x = (int(rng.integers(0, length - window)) for length in sample.labels.shape)
         if not sample.labels[y : y + window, x : x + window].any():
             part = sample.image[y : y + window, x : x + window]
-            # Mirrored, not enlarged: grain keeps its size.
-            pad = max(side - window, 0)
-            return np.pad(part, ((0, pad), (0, pad)), "reflect")[:side, :side].astype(np.float32) / MOST
+            # Grain is as fine as in a crop with cells; what is missing is mirrored.
+            length = max(round(window * scale), 8)
+            part = cv2.resize(part, (length, length), interpolation=cv2.INTER_LINEAR)[: mix.side, : mix.side]
+            pad = max(mix.side - length, 0)
+            return np.pad(part, ((0, pad), (0, pad)), "reflect").astype(np.float32) / MOST
     return None
 
 

@@ -7,22 +7,13 @@ import numpy as np
 
 from cellnet.augment import light, nothing, scale_of, view
 from cellnet.contract import FILL, PROTOTYPE_STRIDE
-from cellnet.pack import Sample
+from cellnet.mix import Mix
+from cellnet.pack import Sample, pieces
 
-MIN_AREA = 10
+MIN_AREA = 36
 """Pixels of the crop; what is smaller is neither cell nor background."""
 MIN_VISIBLE = 0.12
 """Of a cell's area; so is what an edge of the crop cuts to less."""
-
-
-@dataclass(frozen=True)
-class Mix:
-    """What crops are made of; the rest are nuclei."""
-
-    side: int = 288
-    seed: int = 0
-    cells: float = 0.52
-    nothing: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -62,15 +53,15 @@ class Crops:
         mix = self.mix
         rng = np.random.default_rng([mix.seed, index])
         chance = rng.random()
-        class_index = 0 if rng.random() < mix.cells else 1
+        class_index = 0 if index % 8 < mix.cells_of_8 else 1
         samples = self.of_class[class_index] or self.samples
         sample = samples[rng.integers(len(samples))]
         if chance < mix.nothing:
             empty = np.zeros((mix.side, mix.side), np.uint16)
-            return crop_of(nothing(sample, mix.side, rng).astype(np.float32), empty, sample)
-        place = view(sample.image.shape, scale_of(sample, rng), mix.side, rng)
+            return crop_of(nothing(sample, mix, rng).astype(np.float32), empty, sample)
+        place = view(sample.image.shape, scale_of(sample, mix, rng), mix.side, rng)
         image, inside = place.image(sample.image)
-        image = light(image, inside, sample.entry.low, sample.entry.high, rng)
+        image = light(image, inside, sample.entry.low, sample.entry.high, rng, mix.changed)
         image[~inside] = FILL
         scale = float(np.sqrt(abs(np.linalg.det(place.matrix[:, :2]))))
         return crop_of(image.astype(np.float32), place.labels(sample.labels), sample, scale)
@@ -101,22 +92,6 @@ def crop_of(image: np.ndarray, labels: np.ndarray, sample: Sample, scale: float 
         _edges(labels),
         ignored,
     )
-
-
-def pieces(labels: np.ndarray) -> list[tuple[int, tuple[int, int, int, int], int]]:
-    """Label, tight box (x0, y0, x1, y1; x1 and y1 are the first outside) and area of each label of the image."""
-    ys, xs = np.nonzero(labels)
-    if not len(ys):
-        return []
-    values = labels[ys, xs]
-    order = np.argsort(values, kind="stable")
-    values, ys, xs = values[order], ys[order], xs[order]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    edges = [np.minimum.reduceat(xs, starts), np.minimum.reduceat(ys, starts)]
-    edges += [np.maximum.reduceat(xs, starts) + 1, np.maximum.reduceat(ys, starts) + 1]
-    areas = np.diff(np.r_[starts, len(values)])
-    boxes = np.stack(edges, 1).tolist()
-    return [(label, tuple(box), area) for label, box, area in zip(values[starts].tolist(), boxes, areas.tolist())]
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cellnet.assign import Assigned, assign, candidates_of, iou
+from cellnet.assign import Assigned, assign, candidates_of, iou, within
 from cellnet.batch import Batch
 from cellnet.contract import PROTOTYPE_STRIDE, STRIDES
 from cellnet.network import Raw, anchors, boxes_of
 
 CELL_PIXELS = PROTOTYPE_STRIDE**2
+LEAST_SHARE = 0.05
+"""How much the worst anchor of an instance counts for boxes; the best is 1."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def losses(raw: Raw, batch: Batch, weights: Weights) -> Losses:
     centres, strides = anchors(side, side, logits.device)
     boxes = boxes_of(raw.distances, centres, strides)
     wanted = generous(batch.boxes, weights)
-    candidates = candidates_of(batch.coverage, batch.classes)
+    candidates = within(candidates_of(batch.coverage, batch.classes), wanted, centres)
     assigned = assign(logits.sigmoid(), boxes, wanted, batch.classes, candidates)
 
     coefficients = raw.coefficients.float()[assigned.image, assigned.anchor]
@@ -75,7 +77,7 @@ def losses(raw: Raw, batch: Batch, weights: Weights) -> Losses:
     score = (score * asked[..., None]).sum() / n
 
     # Anchors that do well count more, and none counts for nothing.
-    share = 0.2 + 0.8 * assigned.alignment
+    share = LEAST_SHARE + (1 - LEAST_SHARE) * assigned.alignment
     box = (share * (1 - diou(own_boxes, own_wanted))).sum() / share.sum().clamp(min=1e-6)
     mask, dice = mask_losses(prototypes, coefficients, own_wanted, assigned, batch, weights)
     return Losses(score, box, mask, dice, dense_loss(raw.dense, batch))

@@ -18,6 +18,9 @@ STORED = (0.1, 99.9)
 MOST = 254
 """What the upper one of STORED is stored as; the lower one is 0. Only even values are used."""
 
+STRAY = 0.05
+"""What is less of a label's area, and apart from the rest, is not the cell's."""
+
 OVERLAPPING = ((7, 8), (9, 10), (14, 32), (30, 31), (31, 33), (36, 37), (38, 39))
 """Fields of usiigaci_t98g that show some of the same cells: on one side of every split."""
 
@@ -86,6 +89,8 @@ def pack(data: Path, out: Path) -> list[Entry]:
 
 def load(path: Path) -> list[Sample]:
     """All images, decoded."""
+    # OpenCV's threads do not survive the fork that makes a loader's processes: those would wait for them for good.
+    cv2.setNumThreads(1)
     samples = []
     with zipfile.ZipFile(path) as archive:
         for values in json.loads(archive.read("index.json")):
@@ -94,8 +99,36 @@ def load(path: Path) -> list[Sample]:
                 cv2.imdecode(np.frombuffer(archive.read(_member(entry, kind)), np.uint8), cv2.IMREAD_UNCHANGED)
                 for kind in ("image", "labels")
             )
+            labels = without_strays(labels)
             samples.append(Sample(entry, image, labels, np.bincount(labels.ravel())))
     return samples
+
+
+def without_strays(labels: np.ndarray) -> np.ndarray:
+    """Labels without pieces that are less than STRAY of their label: slips of the pen, which would stretch its box."""
+    labels = labels.copy()
+    for label, (x0, y0, x1, y1), area in pieces(labels):
+        window = labels[y0:y1, x0:x1]
+        _, parts, stats, _ = cv2.connectedComponentsWithStats((window == label).astype(np.uint8), connectivity=8)
+        for part in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] < STRAY * area) + 1:
+            window[parts == part] = 0
+    return labels
+
+
+def pieces(labels: np.ndarray) -> list[tuple[int, tuple[int, int, int, int], int]]:
+    """Label, tight box (x0, y0, x1, y1; x1 and y1 are the first outside) and area of each label of the image."""
+    ys, xs = np.nonzero(labels)
+    if not len(ys):
+        return []
+    values = labels[ys, xs]
+    order = np.argsort(values, kind="stable")
+    values, ys, xs = values[order], ys[order], xs[order]
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    edges = [np.minimum.reduceat(xs, starts), np.minimum.reduceat(ys, starts)]
+    edges += [np.maximum.reduceat(xs, starts) + 1, np.maximum.reduceat(ys, starts) + 1]
+    areas = np.diff(np.r_[starts, len(values)])
+    boxes = np.stack(edges, 1).tolist()
+    return [(label, tuple(box), area) for label, box, area in zip(values[starts].tolist(), boxes, areas.tolist())]
 
 
 def stored(image: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from cellnet.assign import TOP, assign, candidates_of, iou
+from cellnet.assign import TOP, assign, candidates_of, iou, within
 from cellnet.batch import batch_of
 from cellnet.contract import PROTOTYPE_STRIDE
 from cellnet.crops import Crop, crop_of
@@ -38,7 +38,7 @@ def perfect(batch) -> Raw:
     logits = torch.full((1, n, 2), -12.0)
     coefficients = torch.zeros(1, n, 32)
     prototypes = torch.zeros(1, 32, small, small)
-    candidates = candidates_of(batch.coverage, batch.classes)
+    candidates = within(candidates_of(batch.coverage, batch.classes), wanted, centres)
     for i in range(batch.boxes.shape[1]):
         own = candidates[0, i]
         box = wanted[0, i]
@@ -74,6 +74,30 @@ def test_only_anchors_that_see_a_cell_answer_for_it(two_cells):
     assert len(set(assigned.anchor.tolist())) == len(assigned.anchor), "an anchor answers for one cell"
     best = [float(assigned.alignment[assigned.instance == i].max()) for i in (0, 1)]
     assert best == [1.0, 1.0]
+
+
+def test_an_anchor_outside_the_wanted_box_is_no_candidate():
+    centres = torch.tensor([[4.0, 4.0], [12.0, 4.0], [16.0, 16.0]])
+    wanted = torch.tensor([[[1.0, 1.0, 9.0, 9.0], [17.0, 1.0, 30.0, 9.0], [0.0, 0.0, 0.0, 0.0]]])
+    candidates = torch.tensor([[[True, True, True], [False, True, True], [False, False, False]]])
+    assert within(candidates, wanted, centres).tolist() == [
+        [[True, False, False], [False, True, True], [False, False, False]]
+    ], "one that has none inside keeps what it had"
+
+
+def test_no_cell_is_left_without_an_anchor_while_one_is_free():
+    # Four cells want the same box; what the first does not need goes to the others, in turn.
+    wanted = torch.tensor([[[0.0, 0.0, 8.0, 8.0]] * 4 + [[0.0, 0.0, 0.0, 0.0]]])
+    classes = torch.tensor([[0, 0, 0, 0, -1]])
+    n_anchors = 13
+    boxes = torch.tensor([0.0, 0.0, 8.0, 8.0]).expand(1, n_anchors, 4).clone()
+    boxes[0, TOP:, 2] = 1.0
+    scores = torch.full((1, n_anchors, 2), 0.5)
+    candidates = (classes >= 0)[:, :, None].expand(-1, -1, n_anchors)
+    assigned = assign(scores, boxes, wanted, classes, candidates)
+    assert [(assigned.instance == i).sum() for i in range(5)] == [TOP, 1, 1, 1, 0]
+    assert sorted(assigned.anchor.tolist()) == list(range(n_anchors))
+    assert assigned.alignment[assigned.instance > 0].tolist() == [1.0] * 3
 
 
 def test_an_answer_without_fault_costs_nothing(two_cells):
