@@ -129,38 +129,19 @@ impl<N, T> Default for HeldSessions<N, T> {
 mod tests {
     use super::*;
     use crate::{
-        backend::fake::{self, FakeBackend},
-        config::Settings,
-        pool::LanePool,
-        proto as pb,
-        server::{Peer, Server, Shared},
+        config::LimitSettings,
+        server::{
+            Shared,
+            rig::{self, dialog, frame, one_cell},
+        },
     };
 
     fn shared() -> Arc<Shared> {
-        let settings = Settings::default();
-        let backend = Arc::new(FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4))));
-        let pool = LanePool::start_with(backend, 1, settings.hung_after()).unwrap();
-        Server::new(&settings, vec![pool]).shared
+        rig::shared(one_cell(), LimitSettings::default())
     }
 
     async fn open(shared: &Arc<Shared>) -> Arc<Dialog> {
-        let options = pb::SessionOptions::default();
-        let dialog = Dialog::open(Arc::clone(shared), Peer::in_process(), options).await;
-        Arc::new(dialog.unwrap())
-    }
-
-    fn frame() -> pb::Frame {
-        pb::Frame {
-            id: 1,
-            pixels: Some(pb::frame::Pixels::Raw(pb::RawPixels {
-                format: pb::PixelFormat::Mono8.into(),
-                width: 8,
-                height: 4,
-                data: vec![0; 32].into(),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }
+        Arc::new(dialog(shared).await)
     }
 
     fn of(peer: &str, name: u32) -> Key<u32> {
@@ -175,7 +156,7 @@ mod tests {
         let shared = shared();
         let held = HeldSessions::default();
         let with_a_frame = open(&shared).await;
-        with_a_frame.frame(frame()).await.unwrap();
+        with_a_frame.frame(frame(1)).await.unwrap();
         held.keep(of("a", 1), with_a_frame, ());
         held.keep(of("a", 2), open(&shared).await, ());
         held.keep(of("b", 3), open(&shared).await, ());

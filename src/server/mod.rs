@@ -30,6 +30,8 @@ mod problem;
 mod rate;
 mod reload;
 mod rest;
+#[cfg(test)]
+mod rig;
 mod security;
 mod seldom;
 mod shm;

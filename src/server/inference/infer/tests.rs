@@ -8,12 +8,11 @@ use std::{
 use super::*;
 use crate::{
     backend::fake::{self, FakeBackend},
-    config::{LimitSettings, Settings},
+    config::LimitSettings,
     inference::{
         infer_parameter::ParameterChoice as Choice, model_infer_request::InferInputTensor,
     },
-    pool::LanePool,
-    server::Server,
+    server::rig,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,13 +46,10 @@ fn request(parameters: &[(&str, bool)]) -> oip::ModelInferRequest {
 
 #[tokio::test]
 async fn a_sequence_ends_with_requests_behind_its_last_and_unread_answers() {
-    let settings = Settings {
-        limits: LimitSettings {
-            unread_answers_bytes: 1,
-            window: 1,
-            ..LimitSettings::default()
-        },
-        ..Settings::default()
+    let limits = LimitSettings {
+        unread_answers_bytes: 1,
+        window: 1,
+        ..LimitSettings::default()
     };
     let (open_gate, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
@@ -64,8 +60,7 @@ async fn a_sequence_ends_with_requests_behind_its_last_and_unread_answers() {
         }
         Ok(fake::cells(frame, 1, 4))
     });
-    let pool = LanePool::start_with(Arc::new(backend), 1, settings.hung_after()).unwrap();
-    let shared = Server::new(&settings, vec![pool]).shared;
+    let shared = rig::shared(backend, limits);
     let asking = || Asking::once(Arc::clone(&shared), Peer::in_process());
 
     let first = asking().put(request(&[("sequence_start", true)])).await;

@@ -10,43 +10,14 @@ use std::{
 
 use super::*;
 use crate::{
-    backend::fake::{self, FakeBackend},
-    config::{LimitSettings, Settings},
-    pool::LanePool,
-    server::{Server, dialog::Dialog},
+    config::LimitSettings,
+    server::{
+        dialog::Dialog,
+        rig::{dialog, frame, one_cell, shared},
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn shared(limits: LimitSettings) -> Arc<Shared> {
-    let settings = Settings {
-        limits,
-        ..Settings::default()
-    };
-    let backend = Arc::new(FakeBackend::new(|frame, _, _| Ok(fake::cells(frame, 1, 4))));
-    let pool = LanePool::start_with(backend, 1, settings.hung_after()).unwrap();
-    Server::new(&settings, vec![pool]).shared
-}
-
-async fn dialog(shared: &Arc<Shared>) -> Dialog {
-    let options = pb::SessionOptions::default();
-    let dialog = Dialog::open(Arc::clone(shared), Peer::in_process(), options).await;
-    dialog.unwrap()
-}
-
-fn frame(id: u64) -> pb::Frame {
-    pb::Frame {
-        id,
-        pixels: Some(pb::frame::Pixels::Raw(pb::RawPixels {
-            format: pb::PixelFormat::Mono8.into(),
-            width: 8,
-            height: 4,
-            data: vec![0; 32].into(),
-            ..Default::default()
-        })),
-        ..Default::default()
-    }
-}
 
 async fn answered(dialog: &Dialog, id: u64) -> FrameAnswer {
     let answer = tokio::time::timeout(PATIENCE, dialog.frame(frame(id))).await;
@@ -93,10 +64,11 @@ fn any_text_is_a_header() {
 
 #[tokio::test]
 async fn a_session_whose_client_does_not_read_is_held_back_until_its_answer_has_left() {
-    let shared = shared(LimitSettings {
+    let limits = LimitSettings {
         unread_answers_bytes: 1,
         ..LimitSettings::default()
-    });
+    };
+    let shared = shared(one_cell(), limits);
     let dialog = Arc::new(dialog(&shared).await);
     for (times, form) in [(1, Form::Json), (2, Form::Labels)] {
         let answer = answered(&dialog, 1).await;
@@ -115,10 +87,11 @@ async fn a_session_whose_client_does_not_read_is_held_back_until_its_answer_has_
 #[tokio::test]
 async fn overlays_wait_for_one_another_and_no_frame_waits_for_them() {
     // Room for one frame, and for no picture.
-    let shared = shared(LimitSettings {
+    let limits = LimitSettings {
         frames_in_flight_bytes: 1024,
         ..LimitSettings::default()
-    });
+    };
+    let shared = shared(one_cell(), limits);
     let dialog = dialog(&shared).await;
     let answer = answered(&dialog, 1).await;
     let places = (shared.drawing.begin().await, shared.drawing.begin().await);
@@ -133,7 +106,7 @@ async fn overlays_wait_for_one_another_and_no_frame_waits_for_them() {
 
 #[tokio::test]
 async fn an_overlay_whose_client_has_gone_keeps_its_place_until_it_is_drawn() {
-    let shared = shared(LimitSettings::default());
+    let shared = shared(one_cell(), LimitSettings::default());
     let answer = answered(&dialog(&shared).await, 1).await;
     let _other = shared.drawing.begin().await;
     // The work pool does something else for as long as this test says.
