@@ -17,6 +17,8 @@ def main() -> int:
     add_fit(commands)
     add_files(commands)
     args = parser.parse_args()
+    if getattr(args, "decay", 0) and args.steps:
+        parser.error("--decay and --steps both say where training ends: give one")
     args.run(args)
     return 0
 
@@ -47,9 +49,10 @@ def add_fit(commands) -> None:
     one.add_argument("out", type=Path, help="folder of the run: last.pt, log.jsonl")
     one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
     one.add_argument("--steps", type=int, default=0, help="stop at this step")
-    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps, then stop")
+    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps, then stop: writes OUT/decayed.pt")
     one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
     one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
+    one.add_argument("--input", type=int, help="side of the letterbox that a new network is made for [default: 640]")
     one.add_argument("--fold", metavar="K/N", help="leave out the K-th of N parts")
     one.add_argument("--seed", type=int, help="of a new run [default: 0]")
     one.add_argument("--batch", type=int, help="crops a step [default: 8, or the checkpoint's]")
@@ -120,11 +123,16 @@ def run_fit(args) -> None:
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    start = args.start or args.out / "last.pt"
+    last = args.out / "last.pt"
+    start = args.start or last
+    if args.decay and last.exists():
+        # A tail that was stopped goes on; a run that may go on is not overwritten by its own tail.
+        start = last
     if start.exists():
         state = trainer.load(start, device, args.batch, args.rate)
         for name, had in (
             ("shape", next((name for name, shape in shapes.items() if shape == state.network.shape), "another")),
+            ("input", state.mix.input),
             ("fold", state.fold or "of none left out"),
             ("seed", state.mix.seed),
         ):
@@ -137,15 +145,34 @@ def run_fit(args) -> None:
     else:
         plan = trainer.Plan()
         plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
-        state = trainer.fresh(shapes[args.shape or "standard"], plan, Mix(seed=args.seed or 0), args.fold or "")
+        mix = Mix(seed=args.seed or 0)
+        mix = replace(mix, input=args.input or mix.input)
+        state = trainer.fresh(shapes[args.shape or "standard"], plan, mix, args.fold or "")
+    if args.decay:
+        state.tail = tail_of(state, start, last, args.decay)
+    elif state.tail and start == last:
+        print(f"in its tail until step {state.tail.first + state.tail.steps}")
     samples, _ = folds.split(pack.load(args.data), state.fold)
     sitting = trainer.Sitting(
-        args.out, args.minutes, args.decay, args.steps, args.save_minutes, args.keep_steps, args.workers, device, args.compile
+        args.out, args.minutes, args.steps, args.save_minutes, args.keep_steps, args.workers, device, args.compile
     )
     n_parameters = sum(p.numel() for p in state.network.parameters())
     print(f"{len(samples)} images, {n_parameters / 1e6:.2f} M parameters, process {os.getpid()}", flush=True)
     state = trainer.run(state, samples, sitting)
     print(f"stopped at step {state.step} after {state.seconds / 3600:.2f} h")
+
+
+def tail_of(state, start: Path, last: Path, steps: int):
+    """The tail that `--decay` asks for: a new one, or the one that was begun."""
+    from cellnet import trainer
+
+    if state.tail is None:
+        if start == last and last.exists():
+            raise SystemExit(f"--decay: {last} is a run that may go on; give its tail another folder, and this one as --from")
+        return trainer.Tail(state.step, steps)
+    if state.tail.steps != steps:
+        raise SystemExit(f"--decay {steps}: {start} is in a tail of {state.tail.steps} steps")
+    return state.tail
 
 
 def run_export(args) -> None:

@@ -4,7 +4,7 @@ Two things differ from the usual recipe, because the daemon cuts masks at their 
 boxes are wanted a little larger than the cell, and a score is wanted to be the IoU of the mask that comes out.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -60,8 +60,7 @@ def losses(raw: Raw, batch: Batch, weights: Weights) -> Losses:
     centres, strides = anchors(side, side, logits.device)
     boxes = boxes_of(raw.distances, centres, strides)
     wanted = generous(batch.boxes, weights)
-    candidates = within(candidates_of(batch.coverage, batch.classes), wanted, centres)
-    assigned = assign(logits.sigmoid(), boxes, wanted, batch.classes, candidates)
+    assigned = answers(logits.sigmoid(), boxes, wanted, centres, batch)
 
     coefficients = raw.coefficients.float()[assigned.image, assigned.anchor]
     own_boxes = boxes[assigned.image, assigned.anchor]
@@ -81,6 +80,22 @@ def losses(raw: Raw, batch: Batch, weights: Weights) -> Losses:
     box = (share * (1 - diou(own_boxes, own_wanted))).sum() / share.sum().clamp(min=1e-6)
     mask, dice = mask_losses(prototypes, coefficients, own_wanted, assigned, batch, weights)
     return Losses(score, box, mask, dice, dense_loss(raw.dense, batch))
+
+
+@torch.no_grad()
+def answers(scores: Tensor, boxes: Tensor, wanted: Tensor, centres: Tensor, batch: Batch) -> Assigned:
+    """Who answers for what in the whole batch. On a CPU crop by crop: few hold as many cells as the fullest one."""
+    n_crops = len(batch.classes)
+    step = n_crops if scores.is_cuda else 1
+    parts = []
+    for start in range(0, n_crops, step):
+        crops = slice(start, start + step)
+        most = max(int((batch.classes[crops] >= 0).sum(1).max()), 1)
+        classes = batch.classes[crops, :most]
+        candidates = within(candidates_of(batch.coverage[crops, :most], classes), wanted[crops, :most], centres)
+        part = assign(scores[crops], boxes[crops], wanted[crops, :most], classes, candidates)
+        parts.append(replace(part, image=part.image + start))
+    return Assigned(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Assigned)})
 
 
 def generous(boxes: Tensor, weights: Weights) -> Tensor:
@@ -105,9 +120,10 @@ def mask_quality(prototypes: Tensor, coefficients: Tensor, boxes: Tensor, assign
         image = assigned.image[own]
         found = masks(prototypes[crops], coefficients[own], image - crops.start) > 0
         found &= inside(boxes[own], found.shape[-2:])
-        true = batch.coverage[image, assigned.instance[own]] >= CELL_PIXELS // 2
-        both = (found & true).sum((1, 2))
-        quality[own] = both / (found | true).sum((1, 2)).clamp(min=1)
+        true = (batch.coverage[crops] >= CELL_PIXELS // 2)[image - crops.start, assigned.instance[own]]
+        sizes = found.sum((1, 2)) + true.sum((1, 2))
+        both = found.logical_and_(true).sum((1, 2))
+        quality[own] = both / (sizes - both).clamp(min=1)
     return quality
 
 

@@ -39,6 +39,27 @@ class Plan:
     """Longest gradient."""
 
 
+@dataclass(frozen=True)
+class Tail:
+    """The part of a run in which the rate falls to zero."""
+
+    first: int
+    """Its first step."""
+    steps: int
+
+    def rate(self, step: int) -> float:
+        """As a share of the constant one: 1 - sqrt (Haegele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+        Durations", NeurIPS 2024)."""
+        return 1 - ((step - self.first) / self.steps) ** 0.5
+
+    def average(self, plan: Plan) -> float:
+        """The last weights are the best here: an average over the last tenth of them."""
+        return min(plan.average, 1 - 10 / max(self.steps, 11))
+
+
+TAIL_MIX = {"near": 0.75, "changed": 0.5}
+"""A tail's crops are nearer to what the daemon will show."""
+
 MOST_SKIPPED = 5
 """So many steps in a row without finite gradients end a run; what it saved before stays."""
 
@@ -55,6 +76,7 @@ class State:
     fold: str
     """Which fold was left out ("0/4"), or empty."""
     weights: Weights = Weights()
+    tail: Tail | None = None
     step: int = 0
     seconds: float = 0.0
     """Spent training, over all sittings."""
@@ -67,8 +89,6 @@ class Sitting:
     out: Path
     minutes: float
     """Wall-clock time after which it stops."""
-    decay: int = 0
-    """Over this many steps the rate falls to zero, and training ends: a model to ship."""
     steps: int = 0
     """Training ends at this step; 0: not for that."""
     save_minutes: float = 5.0
@@ -77,6 +97,7 @@ class Sitting:
     workers: int = 1
     device: torch.device = torch.device("cpu")
     compiled: bool = False
+    """Whether PyTorch compiles the network: a minute at the start, a fifth less for each step on a CPU."""
     log_steps: int = 100
     """A line of the log is the mean over so many steps."""
 
@@ -93,7 +114,7 @@ def optimiser_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     heavy = [p for p in network.parameters() if p.ndim > 1]
     light = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": heavy, "weight_decay": plan.weight_decay}, {"params": light, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.99), fused=True)
 
 
 def save(state: State, path: Path) -> None:
@@ -111,6 +132,7 @@ def save(state: State, path: Path) -> None:
         "mix": asdict(state.mix),
         "fold": state.fold,
         "weights": asdict(state.weights),
+        "tail": asdict(state.tail) if state.tail else None,
         "step": state.step,
         "seconds": state.seconds,
     }
@@ -139,7 +161,8 @@ def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | No
     optimiser = optimiser_of(network, plan)
     optimiser.load_state_dict(values["optimiser"])
     mix, weights = known(Mix, values["mix"]), known(Weights, values.get("weights", {}))
-    return State(network, average, optimiser, plan, mix, values["fold"], weights, step, values["seconds"])
+    tail = Tail(**values["tail"]) if values.get("tail") else None
+    return State(network, average, optimiser, plan, mix, values["fold"], weights, tail, step, values["seconds"])
 
 
 def known(kind: type, values: dict):
@@ -166,46 +189,46 @@ class From(Sampler):
 
 
 def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
-    """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns."""
-    began = time.monotonic()
+    """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns. A run in its tail
+    ends with the tail, in `decayed.pt`."""
     sitting.out.mkdir(parents=True, exist_ok=True)
-    stopped = _Stop()
-    device, plan, weights = sitting.device, state.plan, state.weights
+    with _Stop() as stopped:
+        ended = _steps(state, samples, sitting, stopped)
+    save(state, sitting.out / ("decayed.pt" if ended and state.tail else "last.pt"))
+    return state
+
+
+def _steps(state: State, samples: list[Sample], sitting: Sitting, stopped: "_Stop") -> bool:
+    """Whether the last step was reached."""
+    began = saved = time.monotonic()
+    device, plan, tail = sitting.device, state.plan, state.tail
     skipped = 0
     layout = torch.channels_last
     network = state.network.to(device, memory_format=layout).train()
     average = state.average.to(device, memory_format=layout).eval()
     forward = torch.compile(network) if sitting.compiled else network
-    first_step, last_step = state.step, sitting.steps or None
-    if sitting.decay:
-        last_step = state.step + sitting.decay
-    seconds_before, saved = state.seconds, began
+    last_step = tail.first + tail.steps if tail else sitting.steps or None
+    seconds_before = state.seconds
     seen = _Means()
-    loader = DataLoader(
-        Crops(samples, state.mix),
-        batch_size=plan.batch,
-        sampler=From(state.step * plan.batch),
-        collate_fn=batch_of,
-        num_workers=sitting.workers,
-        prefetch_factor=4 if sitting.workers else None,
-        pin_memory=device.type == "cuda",
-    )
-    batches = iter(loader)
-    while not stopped and (last_step is None or state.step < last_step):
-        now = time.monotonic()
-        if now - began >= sitting.minutes * 60:
-            break
-        rate = plan.rate * min(1.0, (state.step + 1) / plan.warm_up)
-        if sitting.decay:
-            rate *= 1 - (state.step - first_step) / sitting.decay
+    batches = iter(loader(state, samples, sitting))
+    while last_step is None or state.step < last_step:
+        if stopped or time.monotonic() - began >= sitting.minutes * 60:
+            return False
+        rate = plan.rate * min(1.0, (state.step + 1) / plan.warm_up) * (tail.rate(state.step) if tail else 1)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
-        batch = next(batches).to(device)
+        try:
+            batch = next(batches).to(device)
+        except RuntimeError:
+            # Who stops a whole group of processes stops the makers of crops, too.
+            if stopped:
+                return False
+            raise
         images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             raw = forward(images)
-        parts = losses(raw, batch, weights)
-        total = parts.total(weights)
+        parts = losses(raw, batch, state.weights)
+        total = parts.total(state.weights)
         state.optimiser.zero_grad(set_to_none=True)
         total.backward()
         length = nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
@@ -213,7 +236,7 @@ def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
         if torch.isfinite(length):
             skipped = 0
             state.optimiser.step()
-            follow(average, network, plan.average, state.step)
+            follow(average, network, tail.average(plan) if tail else plan.average, state.step)
             seen.add(parts, total)
         else:
             # The crops of this step are passed over.
@@ -228,9 +251,21 @@ def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
         if time.monotonic() - saved >= sitting.save_minutes * 60:
             save(state, sitting.out / "last.pt")
             saved = time.monotonic()
-    save(state, sitting.out / ("decayed.pt" if sitting.decay and state.step == last_step else "last.pt"))
-    stopped.restore()
-    return state
+    return True
+
+
+def loader(state: State, samples: list[Sample], sitting: Sitting) -> DataLoader:
+    """Batches from the state's step on."""
+    mix = replace(state.mix, **TAIL_MIX) if state.tail else state.mix
+    return DataLoader(
+        Crops(samples, mix),
+        batch_size=state.plan.batch,
+        sampler=From(state.step * state.plan.batch),
+        collate_fn=batch_of,
+        num_workers=sitting.workers,
+        prefetch_factor=4 if sitting.workers else None,
+        pin_memory=sitting.device.type == "cuda",
+    )
 
 
 @torch.no_grad()
@@ -269,16 +304,17 @@ class _Means:
 class _Stop:
     """True once somebody asked to stop."""
 
-    def __init__(self):
+    def __enter__(self) -> "_Stop":
         self.asked = False
         self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def _ask(self, *_):
         self.asked = True
 
     def __bool__(self) -> bool:
         return self.asked
-
-    def restore(self) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

@@ -42,6 +42,17 @@ def weights_of(state: trainer.State) -> list[torch.Tensor]:
     return [*state.network.state_dict().values(), *state.average.state_dict().values()]
 
 
+def stopping(at: int, follow=trainer.follow):
+    """What asks the run to stop when it follows the network in step `at`."""
+
+    def follow_and_stop(average, network, keep, step):
+        follow(average, network, keep, step)
+        if step == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return follow_and_stop
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
     whole = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path / "a", steps=6))
     trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path / "b", steps=3))
@@ -51,13 +62,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
 
 
 def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch):
-    def third_step(average, network, keep, step, follow=trainer.follow):
-        follow(average, network, keep, step)
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(trainer, "follow", third_step)
+    monkeypatch.setattr(trainer, "follow", stopping(3))
     state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path))
     assert state.step == 3 and signal.getsignal(signal.SIGTERM) is before
     assert trainer.load(tmp_path / "last.pt").step == state.step
@@ -66,11 +72,35 @@ def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch):
 
 def test_the_loss_falls_and_the_tail_ends_a_run(samples, tmp_path):
     state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path, steps=40, log_steps=20))
-    state = trainer.run(state, samples, sitting(tmp_path, decay=20, log_steps=20))
-    first, *_, last = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    state.tail = trainer.Tail(40, 20)
+    state = trainer.run(state, samples, sitting(tmp_path / "tail", log_steps=20))
+    (first, *_), (last,) = (
+        [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (tmp_path, tmp_path / "tail")
+    )
     assert last["total"] < 0.8 * first["total"]
     assert last["rate"] < 0.06 * first["rate"]
-    assert state.step == 60 and (tmp_path / "decayed.pt").exists()
+    assert state.step == 60 and (tmp_path / "tail/decayed.pt").exists()
+
+
+def test_a_tail_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
+    ends = []
+    for name, stops in (("whole", ()), ("halved", (3,))):
+        state = trainer.fresh(SHAPES["nano"], PLAN, MIX)
+        state.tail = trainer.Tail(0, 6)
+        for stop in stops:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(trainer, "follow", stopping(stop))
+                trainer.run(state, samples, sitting(tmp_path / name))
+            state = trainer.load(tmp_path / name / "last.pt")
+            assert (state.step, state.tail) == (3, trainer.Tail(0, 6))
+        ends.append(trainer.run(state, samples, sitting(tmp_path / name)))
+    assert all(torch.equal(one, other) for one, other in zip(*map(weights_of, ends), strict=True))
+
+
+def test_a_short_tail_averages_over_its_end():
+    assert trainer.Tail(0, 1000).average(PLAN) == pytest.approx(0.99)
+    assert trainer.Tail(0, 10**6).average(PLAN) == PLAN.average
+    assert [round(trainer.Tail(100, 400).rate(step), 3) for step in (100, 200, 500)] == [1.0, 0.5, 0.0]
 
 
 def test_another_batch_goes_on_behind_the_crops_that_were_seen(samples, tmp_path):
@@ -114,10 +144,34 @@ def test_a_checkpoint_keeps_what_losses_counted(samples, tmp_path):
     assert older.weights == Weights() and older.mix == MIX
 
 
-@pytest.mark.parametrize("asked", [("--fold", "1/3"), ("--shape", "wide"), ("--seed", "6")])
+@pytest.mark.parametrize("asked", [("--fold", "1/3"), ("--shape", "wide"), ("--seed", "6"), ("--input", "320")])
 def test_a_checkpoint_is_not_what_it_was_not_begun_with(tmp_path, monkeypatch, asked):
     trainer.save(trainer.fresh(SHAPES["nano"], PLAN, MIX, "0/3"), tmp_path / "last.pt")
-    had = {"--fold": "0/3", "--shape": "nano", "--seed": "5"}[asked[0]]
+    had = {"--fold": "0/3", "--shape": "nano", "--seed": "5", "--input": "640"}[asked[0]]
     monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path), *asked])
     with pytest.raises(SystemExit, match=f"{asked[0]} {asked[1]}: .*last.pt was begun with {asked[0][2:]} {had}"):
         commands.main()
+
+
+def test_a_tail_has_a_folder_of_its_own_and_is_gone_on_with(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("cellnet.pack.load", lambda path: samples)
+    run, tail = tmp_path / "run", tmp_path / "tail"
+    trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(run, steps=2))
+
+    def fit(*args):
+        monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", *map(str, args), "--workers", "0"])
+        commands.main()
+
+    with pytest.raises(SystemExit, match="another folder"):
+        fit(run, "--decay", 4)
+    with pytest.raises(SystemExit) as both:
+        fit(tail, "--decay", 4, "--steps", 9)
+    assert both.value.code == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "follow", stopping(4))
+        fit(tail, "--from", run / "last.pt", "--decay", 4)
+    with pytest.raises(SystemExit, match="in a tail of 4 steps"):
+        fit(tail, "--from", run / "last.pt", "--decay", 5)
+    fit(tail, "--from", run / "last.pt", "--decay", 4)
+    assert trainer.load(tail / "decayed.pt").step == 6
+    assert trainer.load(run / "last.pt").step == 2
