@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(ROOT / "tools/train"))
 
-from cellnet import augment, contract, crops, folds, frames, gather, manifest, pack, quantize  # noqa: E402
+from cellnet import augment, contract, crops, folds, frames, gather, manifest, pack, quantize, tiles  # noqa: E402
 
 
 def field(seed: int = 0, side: int = 320, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +58,15 @@ def packed(data, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def samples(packed) -> list[pack.Sample]:
     return pack.load(packed)
+
+
+def test_tiles_of_one_field_are_known_by_their_borders():
+    whole = cv2.GaussianBlur(field(1, side=256)[0].astype(np.float32), (0, 0), 2)
+    images = {f"a{x}{y}": whole[y * 128 : (y + 1) * 128, x * 128 : (x + 1) * 128] for x in (0, 1) for y in (0, 1)}
+    images |= {f"b{seed}": field(seed, side=128)[0] for seed in (2, 3)}
+    images |= {"dark1": np.zeros((128, 128), np.uint8), "dark2": np.zeros((128, 128), np.uint8), "small": whole[:64, 128:192]}
+    found = tiles.fields_of(images)
+    assert {name: its for name, its in found.items() if its != name} == {"a01": "a00", "a10": "a00", "a11": "a00"}
 
 
 def test_what_is_packed_comes_back(data, samples):

@@ -1,7 +1,8 @@
 """The training data as one file: images as PNG, labels as 16-bit PNG, and an index.
 
-An image is stored between its own percentiles 0.1 and 99.9, so that 7 bits suffice (the last one is mostly noise, and noise does not compress); where its percentiles 0.5 and 99.5 lie, by
-which the daemon stretches a frame, is written beside it. About 42 MiB for all images, so that it can be taken to another machine.
+An image is stored between its own percentiles 0.1 and 99.9, so that 7 bits suffice (the last one is mostly noise, and noise does
+not compress); where its percentiles 0.5 and 99.5 lie, by which the daemon stretches a frame, is written beside it. About 42 MiB
+for all images, so that it can be taken to another machine.
 """
 
 import json
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from cellnet.contract import SHOWN
+from cellnet.tiles import fields_of
 
 STORED = (0.1, 99.9)
 MOST = 254
@@ -72,12 +74,14 @@ def pack(data: Path, out: Path) -> list[Entry]:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for source in SOURCES:
             folder = data / source.folder / "train"
-            for path in sorted((folder / "images").glob("*.png")):
+            paths = sorted((folder / "images").glob("*.png"))
+            fields = fields_of({path.stem: _read(path) for path in paths})
+            for path in paths:
                 labels = _read(folder / "masks" / path.name)
                 image, low, high = stored(_read(path))
                 if image.shape != labels.shape:
                     raise ValueError(f"{path}: image {image.shape} and labels {labels.shape} differ in size")
-                group = f"{source.folder}/{group_of(path.stem)}"
+                group = f"{source.folder}/{group_of(fields[path.stem])}"
                 entries.append(Entry(path.stem, source.folder, source.class_index, source.um_per_px, low, high, group))
                 for kind, pixels in (("image", image), ("labels", labels.astype(np.uint16))):
                     archive.writestr(_member(entries[-1], kind), cv2.imencode(".png", pixels, _SMALL)[1].tobytes())
