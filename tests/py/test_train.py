@@ -322,6 +322,17 @@ def test_figures_of_another_file_are_refused(tmp_path):
         manifest.measured("fields", report(tmp_path / "r.json", "00"), "11")
 
 
+def test_figures_of_folds_are_counted_together(tmp_path):
+    reports = []
+    for images, labelled, found, right_50, right_75, mean_iou in ((3, 30, 20, 20, 10, 0.8), (1, 10, 30, 10, 5, 0.7), (2, 5, 0, 0, 0, None)):
+        at = [{"iou": 0.5, "right": right_50}, {"iou": 0.75, "right": right_75}]
+        scores = {"labelled": labelled, "found": found, "at": at, "mean_iou": mean_iou}
+        reports.append(tmp_path / f"{len(reports)}.json")
+        reports[-1].write_text(json.dumps({"n_images": images, "models": [{"sha256": "any", "all": scores}]}))
+    line = manifest.cross_validated("fields", reports)
+    assert str(line) == "fields, cross-validated, 6 images, 45 cells: 0.632 / 0.316 / 0.767"
+
+
 def test_the_bundled_manifest_says_what_training_assumes():
     values = tomllib.loads(BUNDLED_MODEL.with_suffix(".toml").read_text())
     assert tuple(values["classes"]) == contract.CLASSES

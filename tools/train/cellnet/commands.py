@@ -83,6 +83,9 @@ def add_files(commands) -> None:
     one = commands.add_parser("describe", help="write the manifest and the model card beside an ONNX file")
     one.add_argument("model", type=Path)
     one.add_argument("reports", nargs="*", metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
+    one.add_argument(
+        "--folds", nargs="+", action="append", default=[], metavar=("NAME", "REPORT"), help="reports of all folds of a cross-validation"
+    )
     one.add_argument("--name", help="[default: the file's]")
     one.add_argument("--version", default="1")
     one.add_argument("--precision", default="fp32")
@@ -207,6 +210,8 @@ def run_describe(args) -> None:
     for report in args.reports:
         name, _, path = report.partition("=")
         figures.append(manifest.measured(name, Path(path), sha256))
+    for name, *paths in args.folds:
+        figures.append(manifest.cross_validated(name, [Path(path) for path in paths]))
     for text, path in (
         (manifest.manifest_text(args.model, facts, figures), args.model.with_suffix(".toml")),
         (manifest.card_text(args.model, facts, figures), args.model.with_suffix(".md")),

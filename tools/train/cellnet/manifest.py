@@ -48,10 +48,16 @@ class Measured:
     f1_50: float
     f1_75: float
     mean_iou: float
+    of_folds: bool = False
+    """Of models that were trained like this one without the images that each was judged by."""
 
     def __str__(self) -> str:
         figures = f"{self.f1_50:.3f} / {self.f1_75:.3f} / {self.mean_iou:.3f}"
-        return f"{self.name}, {self.images} images, {self.labelled:,} cells: {figures}"
+        return f"{self.title}, {self.images} images, {self.labelled:,} cells: {figures}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, cross-validated" if self.of_folds else self.name
 
 
 def measured(name: str, report: Path, sha256: str) -> Measured:
@@ -63,6 +69,25 @@ def measured(name: str, report: Path, sha256: str) -> Measured:
     scores = models[0]["all"]
     f1 = {at["iou"]: at["f1"] for at in scores["at"]}
     return Measured(name, values["n_images"], values["labelled"], f1[0.5], f1[0.75], scores["mean_iou"])
+
+
+def cross_validated(name: str, reports: list[Path]) -> Measured:
+    """From the reports of all folds, each of the one model that did not see its images. Cells are counted over all of them."""
+    images = labelled = found = 0
+    right, overlap = {0.5: 0, 0.75: 0}, 0.0
+    for report in reports:
+        values = json.loads(report.read_text())
+        if len(values["models"]) != 1:
+            raise ValueError(f"{report}: of {len(values['models'])} models, wanted the one of its fold")
+        scores = values["models"][0]["all"]
+        images += values["n_images"]
+        labelled += scores["labelled"]
+        found += scores["found"]
+        pairs = {at["iou"]: at["right"] for at in scores["at"]}
+        right = {iou: n + pairs[iou] for iou, n in right.items()}
+        overlap += (scores["mean_iou"] or 0) * pairs[0.5]
+    f1 = {iou: 2 * n / max(labelled + found, 1) for iou, n in right.items()}
+    return Measured(name, images, labelled, f1[0.5], f1[0.75], overlap / max(right[0.5], 1), of_folds=True)
 
 
 def sha256_of(model: Path) -> str:
@@ -116,7 +141,7 @@ def card_text(model: Path, facts: Facts, figures: list[Measured]) -> str:
     dims = proto.graph.input[0].type.tensor_type.shape.dim
     size = " x ".join(str(dim.dim_value or "any") for dim in dims[2:])
     rows = [
-        f"| {line.name} | {line.images} / {line.labelled:,} | {line.f1_50:.3f} | {line.f1_75:.3f} | {line.mean_iou:.3f} |"
+        f"| {line.title} | {line.images} / {line.labelled:,} | {line.f1_50:.3f} | {line.f1_75:.3f} | {line.mean_iou:.3f} |"
         for line in figures
     ]
     return "\n".join([
