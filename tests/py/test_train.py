@@ -41,7 +41,7 @@ def data(tmp_path_factory) -> Path:
     fields = [("usiigaci_t98g", "train", f"set{number:02}") for number in (7, 8, 10, 30, 31, 33, 40)]
     nuclei = [("dsb2018_fluo", "train", name) for name in ("0a", "0b", "0c")]
     for seed, (source, part, name) in enumerate([*fields, *nuclei, ("usiigaci_t98g", "val", "set03")]):
-        for kind, pixels in zip(("images", "masks"), field(seed)):
+        for kind, pixels in zip(("images", "masks"), field(seed), strict=True):
             path = folder / source / part / kind / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), pixels)
@@ -172,7 +172,7 @@ def test_crops_hold_what_their_masks_say(samples):
         assert 0 <= crop.image.min() and crop.image.max() <= 1
         assert len(crop.boxes) == len(crop.classes) == len(crop.coverage)
         n_empty += not len(crop.boxes)
-        for box, coverage in zip(crop.boxes, crop.coverage):
+        for box, coverage in zip(crop.boxes, crop.coverage, strict=True):
             n_cells += 1
             assert 0 <= box[0] < box[2] <= 160 and 0 <= box[1] < box[3] <= 160
             ys, xs = np.nonzero(coverage)
@@ -235,7 +235,7 @@ def test_an_empty_part_has_the_grain_of_its_scale(samples):
 
 def test_what_an_edge_leaves_over_is_neither_cell_nor_background():
     _, labels = field()
-    sample = pack.Sample(pack.Entry("a", "b", 1, None, 0, 1, "a"), labels, labels, np.array([0, 400, 400]))
+    sample = pack.Sample(pack.Entry("a", "b", 1, 0, 1, "a"), labels, labels, np.array([0, 400, 400]))
     cut = np.zeros((32, 32), np.uint16)
     cut[4:14, 0:3] = 1
     cut[4:24, 8:28] = 2

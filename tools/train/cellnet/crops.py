@@ -35,17 +35,14 @@ class Crop:
 
 
 class Crops:
-    """Crop i for i below `n`; endless training asks for i from the step it goes on at."""
+    """Crop i, for any i: training asks for those from the step on that it goes on at."""
 
-    def __init__(self, samples: list[Sample], mix: Mix, n: int = 1 << 40):
-        self.mix, self.n = mix, n
+    def __init__(self, samples: list[Sample], mix: Mix):
+        self.mix = mix
         self.samples = samples
         self.of_class = [[s for s in samples if s.entry.class_index == index] for index in (0, 1)]
         if not samples:
             raise ValueError("no images to train on")
-
-    def __len__(self) -> int:
-        return self.n
 
     def __getitem__(self, index: int) -> Crop:
         # Beside PyTorch's own threads more of them only get in each other's way.

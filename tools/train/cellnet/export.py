@@ -1,8 +1,8 @@
 """A checkpoint's network as an ONNX file that keeps the YOLO-seg contract.
 
 Input `images` [1, 3, H, W]; outputs `output0` [1, 4 + classes + 32, N], boxes by centre and size in input pixels, scores after
-the sigmoid, coefficients; `output1` [1, 32, H/4, W/4]. The graph holds convolutions, pools, resizes to twice the size and plain
-arithmetic only, so that every engine takes it.
+the sigmoid, coefficients; `output1` [1, 32, H/4, W/4]. Of a fixed size the graph holds convolutions, pools, resizes to twice the
+size, slices, reshapes and arithmetic; of any size also the shapes that these need.
 """
 
 import warnings
@@ -33,8 +33,8 @@ class Contract(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         levels, masks = self.network.features(images)
-        parts = [head(level) for head, level in zip(self.network.heads, levels)]
-        distances, logits, coefficients = (torch.cat([part.flatten(2) for part in each], 2) for each in zip(*parts))
+        parts = [head(level) for head, level in zip(self.network.heads, levels, strict=True)]
+        distances, logits, coefficients = (torch.cat([part.flatten(2) for part in each], 2) for each in zip(*parts, strict=True))
         centres, strides = (self.centres, self.strides) if self.size is not None else grid(levels)
         reach = functional.softplus(distances) * strides
         first, last = centres - reach[:, :2], centres + reach[:, 2:]
@@ -45,7 +45,7 @@ class Contract(nn.Module):
 def grid(levels: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Anchors of a size that is known only when the graph runs: centres [1, 2, N], strides [1, 1, N]."""
     centres, strides = [], []
-    for level, stride in zip(levels, STRIDES):
+    for level, stride in zip(levels, STRIDES, strict=True):
         one = torch.ones_like(level[:, :1])
         x = (torch.cumsum(one, 3) - 0.5) * stride
         y = (torch.cumsum(one, 2) - 0.5) * stride
@@ -79,7 +79,7 @@ def export(network: Network, path: Path, size: tuple[int, int] | None) -> None:
         about["imgsz"] = str([height, width])
     onnx.helper.set_model_props(model, about)
     # Where the input may have any size, the exporter loses sight of what does not depend on it.
-    for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim, (1, 4 + len(CLASSES) + network.shape.n_prototypes)):
+    for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim, (1, 4 + len(CLASSES) + network.shape.n_prototypes), strict=True):
         dim.dim_value = value
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))

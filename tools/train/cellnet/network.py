@@ -96,7 +96,7 @@ class Split(nn.Module):
     def __init__(self, n_in: int, n_out: int, depth: int):
         super().__init__()
         half = n_out // 2
-        # Two convolutions instead of one and a split: the same numbers, and no slices in the exported graph.
+        # Two convolutions instead of one and a split: the same numbers, and one node less to slice in the exported graph.
         self.kept, self.sent = Conv(n_in, half), Conv(n_in, half)
         self.steps = nn.ModuleList(Step(half) for _ in range(depth))
         self.merge = Conv((2 + depth) * half, n_out)
@@ -171,9 +171,9 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Raw:
         levels, masks = self.features(images)
-        outputs = [head(level) for head, level in zip(self.heads, levels)]
+        outputs = [head(level) for head, level in zip(self.heads, levels, strict=True)]
         distances, logits, coefficients = (
-            torch.cat([part.flatten(2) for part in parts], 2).transpose(1, 2) for parts in zip(*outputs)
+            torch.cat([part.flatten(2) for part in parts], 2).transpose(1, 2) for parts in zip(*outputs, strict=True)
         )
         dense = self.dense(masks) if self.training else None
         return Raw(functional.softplus(distances.float()), logits, coefficients, self.prototypes(masks), dense)

@@ -33,10 +33,9 @@ class Source:
 
     folder: str
     class_index: int
-    um_per_px: float | None
 
 
-SOURCES = (Source("usiigaci_t98g", 0, 0.8708), Source("dsb2018_fluo", 1, None))
+SOURCES = (Source("usiigaci_t98g", 0), Source("dsb2018_fluo", 1))
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class Entry:
     name: str
     source: str
     class_index: int
-    um_per_px: float | None
     low: float
     high: float
     """Where SHOWN lies between STORED, which are 0 and 1."""
@@ -82,7 +80,7 @@ def pack(data: Path, out: Path) -> list[Entry]:
                 if image.shape != labels.shape:
                     raise ValueError(f"{path}: image {image.shape} and labels {labels.shape} differ in size")
                 group = f"{source.folder}/{group_of(fields[path.stem])}"
-                entries.append(Entry(path.stem, source.folder, source.class_index, source.um_per_px, low, high, group))
+                entries.append(Entry(path.stem, source.folder, source.class_index, low, high, group))
                 for kind, pixels in (("image", image), ("labels", labels.astype(np.uint16))):
                     archive.writestr(_member(entries[-1], kind), cv2.imencode(".png", pixels, _SMALL)[1].tobytes())
         if not entries:
@@ -132,7 +130,7 @@ def pieces(labels: np.ndarray) -> list[tuple[int, tuple[int, int, int, int], int
     edges += [np.maximum.reduceat(xs, starts) + 1, np.maximum.reduceat(ys, starts) + 1]
     areas = np.diff(np.r_[starts, len(values)])
     boxes = np.stack(edges, 1).tolist()
-    return [(label, tuple(box), area) for label, box, area in zip(values[starts].tolist(), boxes, areas.tolist())]
+    return [(label, tuple(box), area) for label, box, area in zip(values[starts].tolist(), boxes, areas.tolist(), strict=True)]
 
 
 def stored(image: np.ndarray) -> tuple[np.ndarray, float, float]:

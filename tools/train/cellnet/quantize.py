@@ -32,9 +32,9 @@ def quantize(model: Path, out: Path, paths: list[Path]) -> None:
     try:
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(str(prepared))
-        side = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        if not side:
-            raise ValueError(f"{model}: its input has no fixed size")
+        side, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim[2:])
+        if not side or side != width:
+            raise ValueError(f"{model}: its input is {side or 'any'} x {width or 'any'}, wanted a fixed square one")
         quantize_static(
             str(prepared),
             str(out),

@@ -48,8 +48,8 @@ class Tail:
     steps: int
 
     def rate(self, step: int) -> float:
-        """As a share of the constant one: 1 - sqrt (Haegele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
-        Durations", NeurIPS 2024)."""
+        """As a share of the constant one: 1 - sqrt (Haegele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+        Training Durations", NeurIPS 2024)."""
         return 1 - ((step - self.first) / self.steps) ** 0.5
 
     def average(self, plan: Plan) -> float:
@@ -189,8 +189,8 @@ class From(Sampler):
 
 
 def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
-    """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns. A run in its tail
-    ends with the tail, in `decayed.pt`."""
+    """Trains until the sitting is over, or until it is asked to stop (SIGTERM, SIGINT): then it saves and returns. A run in its
+    tail ends with the tail, in `decayed.pt`."""
     sitting.out.mkdir(parents=True, exist_ok=True)
     with _Stop() as stopped:
         ended = _steps(state, samples, sitting, stopped)

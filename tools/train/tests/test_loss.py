@@ -18,7 +18,7 @@ def crop(labels: np.ndarray, class_index: int = 0) -> Crop:
     """A crop whose image shows its labels."""
     image = (0.2 + 0.6 * (labels > 0)).astype(np.float32)
     areas = np.bincount(labels.ravel())
-    return crop_of(image, labels, Sample(Entry("a", "b", class_index, None, 0, 1, "a"), image, labels, areas))
+    return crop_of(image, labels, Sample(Entry("a", "b", class_index, 0, 1, "a"), image, labels, areas))
 
 
 @pytest.fixture
@@ -169,5 +169,5 @@ def test_prototype_cells_of_a_box():
 def test_masks_of_several_crops_at_once():
     prototypes, coefficients = torch.randn(3, 32, 4, 5), torch.randn(4, 32)
     image = torch.tensor([0, 0, 2, 2])
-    expected = torch.stack([torch.einsum("k,khw->hw", c, prototypes[i]) for c, i in zip(coefficients, image)])
+    expected = torch.stack([torch.einsum("k,khw->hw", c, prototypes[i]) for c, i in zip(coefficients, image, strict=True)])
     assert torch.allclose(masks(prototypes, coefficients, image), expected, atol=1e-5)

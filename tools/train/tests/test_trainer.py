@@ -29,7 +29,7 @@ def samples() -> list[Sample]:
         for label in range(1, 8):
             cv2.circle(labels, rng.integers(10, 110, 2).tolist(), int(rng.integers(6, 12)), label, -1)
         image = np.where(labels > 0, 220, 40).astype(np.uint8)
-        entry = Entry(f"{i}", "made", i % 2, None, 0.1, 0.9, f"{i}")
+        entry = Entry(f"{i}", "made", i % 2, 0.1, 0.9, f"{i}")
         made.append(Sample(entry, image, labels, np.bincount(labels.ravel())))
     return made
 
@@ -58,7 +58,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
     trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path / "b", steps=3))
     again = trainer.run(trainer.load(tmp_path / "b/last.pt"), samples, sitting(tmp_path / "b", steps=6, workers=1))
     assert whole.step == again.step == 6
-    assert all(torch.equal(one, other) for one, other in zip(weights_of(whole), weights_of(again)))
+    assert all(torch.equal(one, other) for one, other in zip(weights_of(whole), weights_of(again), strict=True))
 
 
 def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_gradients_that_are_not_finite_change_nothing_and_end_a_run(samples, tmp
         broken.setattr(trainer.Losses, "total", lost)
         with pytest.raises(FloatingPointError, match="5 steps in a row"):
             trainer.run(state, samples, sitting(tmp_path))
-    assert all(torch.equal(one, other) for one, other in zip(before, state.network.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(before, state.network.parameters(), strict=True))
     assert trainer.load(tmp_path / "last.pt").step == 2
     next(state.average.parameters()).data[0] = float("inf")
     with pytest.raises(FloatingPointError, match="step 7"):
