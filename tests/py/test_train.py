@@ -14,12 +14,12 @@ import onnxruntime
 import pytest
 import reference
 from contract import ROOT
-from daemon import BUNDLED_MODEL, run
+from daemon import BIN, BUNDLED_MODEL, run
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(ROOT / "tools/train"))
 
-from cellnet import augment, contract, crops, folds, frames, gather, manifest, pack, quantize, tiles  # noqa: E402
+from cellnet import accuracy, augment, contract, crops, folds, frames, gather, manifest, pack, quantize, tiles, trials  # noqa: E402
 
 
 def field(seed: int = 0, side: int = 320, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -338,3 +338,42 @@ def test_the_bundled_manifest_says_what_training_assumes():
     assert tuple(values["classes"]) == contract.CLASSES
     assert (values["normalization"]["low"], values["normalization"]["high"]) == contract.SHOWN
     assert values["normalization"]["min_span_of_full_range"] == contract.MIN_SPAN_OF_FULL_RANGE
+
+
+def test_each_trial_changes_what_it_says(data, tmp_path):
+    folder = data / "usiigaci_t98g/train"
+    originals = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float) for path in frames.frames_of(folder / "images")}
+    for trial in trials.TRIALS:
+        made = trials.write(trial, folder / "images", folder / "masks", tmp_path)
+        for name, original in originals.items():
+            image, labels = (cv2.imread(str(made / kind / name), cv2.IMREAD_UNCHANGED) for kind in ("images", "masks"))
+            truth = cv2.imread(str(folder / "masks" / name), cv2.IMREAD_UNCHANGED)
+            assert image.dtype == np.uint16 and image.shape == labels.shape
+            assert image.shape[0] == round(original.shape[0] * trial.scale)
+            if trial.empty:
+                assert not labels.any()
+                continue
+            shares = [(values > 0).mean() for values in (labels, truth)]
+            assert abs(shares[0] - shares[1]) < 0.02, trial.name
+            # Cells stay brighter than the ground, the more so the more contrast there is.
+            apart = (image[labels > 0].mean() - image[labels == 0].mean()) / 65535
+            assert 0.05 < apart < 0.1 if trial.name == "flat" else apart > 0.3, (trial.name, apart)
+    plain = cv2.imread(str(tmp_path / "plain/images" / name), cv2.IMREAD_UNCHANGED)
+    assert np.corrcoef(plain.ravel(), original.ravel())[0, 1] > 0.99
+
+
+def test_tables_hold_what_eval_says(data, tmp_path):
+    """Of the bundled model on made discs; the same run by hand gives the same figures."""
+    wanted = tuple(trial for trial in trials.TRIALS if trial.name in ("plain", "noise"))
+    val = tmp_path / "data"
+    for source in accuracy.SETS.values():
+        (val / source).mkdir(parents=True)
+        (val / source / "val").symlink_to(data / "usiigaci_t98g/val")
+    text = accuracy.tables(BIN, val, [BUNDLED_MODEL], wanted)
+    made = trials.write(wanted[0], val / "usiigaci_t98g/val/images", val / "usiigaci_t98g/val/masks", tmp_path)
+    scores = json.loads(run("eval", "--images", made / "images", "--masks", made / "masks", "--json").stdout)["models"][0]["all"]
+    at = {each["iou"]: each["f1"] for each in scores["at"]}
+    assert text.count(f"| as recorded | {at[0.5]:.3f} / {at[0.75]:.3f} / {scores['mean_iou']:.3f} |") == 2
+    assert text.count("| noise and nothing else | ") == 2
+    with pytest.raises(RuntimeError, match="no-such.onnx"):
+        accuracy.tables(BIN, val, [tmp_path / "no-such.onnx"], wanted)

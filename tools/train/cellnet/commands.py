@@ -80,6 +80,12 @@ def add_files(commands) -> None:
     one.add_argument("--most", type=int, default=32, help="frames of each folder")
     one.set_defaults(run=run_quantize)
 
+    one = commands.add_parser("accuracy", help="print tables of how models do on val, as recorded and as other microscopes show it")
+    one.add_argument("data", type=Path, help="folder that holds usiigaci_t98g and dsb2018_fluo")
+    one.add_argument("models", type=Path, nargs="+", help="ONNX files with their manifests")
+    one.add_argument("--cellsegd", type=Path, default=Path("target/release/cellsegd"))
+    one.set_defaults(run=run_accuracy)
+
     one = commands.add_parser("describe", help="write the manifest and the model card beside an ONNX file")
     one.add_argument("model", type=Path)
     one.add_argument("reports", nargs="*", metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
@@ -197,6 +203,12 @@ def run_quantize(args) -> None:
     paths = [path for folder in args.frames for path in frames.frames_of(folder)[: args.most]]
     quantize.quantize(args.model, args.out, paths)
     print(f"{args.out}: calibrated on {len(paths)} frames")
+
+
+def run_accuracy(args) -> None:
+    from cellnet import accuracy
+
+    print(accuracy.tables(args.cellsegd, args.data, args.models))
 
 
 def run_describe(args) -> None:

@@ -79,7 +79,8 @@ def export(network: Network, path: Path, size: tuple[int, int] | None) -> None:
         about["imgsz"] = str([height, width])
     onnx.helper.set_model_props(model, about)
     # Where the input may have any size, the exporter loses sight of what does not depend on it.
-    for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim, (1, 4 + len(CLASSES) + network.shape.n_prototypes), strict=True):
+    known = (1, 4 + len(CLASSES) + network.shape.n_prototypes)
+    for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim[:2], known, strict=True):
         dim.dim_value = value
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
