@@ -104,7 +104,7 @@ def models():
     write("engine", "bare", plan)
     write("engine", "rtx", b"vtrt" + bytes(12) + struct.pack("<Q", 40) + bytes(16))
     write("engine", "too-long", b"\xff\xff\xff\xff{}")
-    write("manifest", "bundled", (ROOT / "engines/cell_pilot_640.toml").read_bytes())
+    write("manifest", "bundled", (ROOT / "engines/cells_640.toml").read_bytes())
     write("manifest", "percentiles", b"""name = "a"
 classes = ["cell", "nucleus"]
 trained_um_per_px = 0.65

@@ -3,7 +3,7 @@
 One session, one thread pool of the size it is told, candidates filtered before anything else looks at them, NMS in C++, masks
 only inside their boxes. It does what cellsegd does by default, without its guarantees (disjoint cells in one piece, holes).
 
-    PEER_MODEL=engines/cell_pilot_640.onnx PEER_THREADS=1 uvicorn --app-dir benches/peers service:app
+    PEER_MODEL=engines/cells_640.onnx PEER_THREADS=1 uvicorn --app-dir benches/peers service:app
 """
 
 import json

@@ -68,12 +68,12 @@ mod tests {
             device: "cpu (1 thread)".to_owned(),
             backend: "rten".to_owned(),
         };
-        let lines = [speed("cell_pilot_640", Some(12.5)), speed("slow", None)];
+        let lines = [speed("stem_cells_640", Some(12.5)), speed("slow", None)];
         assert_eq!(
             table(&[&lines[0], &lines[1]]),
             concat!(
                 "  model           precision  images/s  ms/image   network   device           backend\n",
-                "  cell_pilot_640  fp32          80.00     12.50      6.25   cpu (1 thread)   rten\n",
+                "  stem_cells_640  fp32          80.00     12.50      6.25   cpu (1 thread)   rten\n",
                 "  slow            fp32           0.00         -         -   cpu (1 thread)   rten\n",
             )
         );

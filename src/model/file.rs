@@ -230,9 +230,9 @@ pub(super) fn read_text(path: &Path) -> Result<String, ModelError> {
 /// The model that comes with the program.
 pub fn bundled() -> Result<ModelFile, ModelError> {
     read(
-        Path::new("engines/cell_pilot_640.onnx"),
-        Cow::Borrowed(include_bytes!("../../engines/cell_pilot_640.onnx")),
-        include_str!("../../engines/cell_pilot_640.toml"),
+        Path::new("engines/cells_640.onnx"),
+        Cow::Borrowed(include_bytes!("../../engines/cells_640.onnx")),
+        include_str!("../../engines/cells_640.toml"),
         Rules::ONNX,
     )
 }

@@ -21,7 +21,7 @@ pub(super) struct Onnx {
     pub outputs: Vec<TensorShape>,
     /// Operators of the graph and its subgraphs.
     pub operators: BTreeSet<String>,
-    /// Some weights are float16: the network computes so.
+    /// Some weights are float16, and not only stored so: the network computes in it.
     pub half_weights: bool,
 }
 
@@ -57,7 +57,7 @@ impl Onnx {
             return Err(OnnxError::ExternalData);
         }
         let weights: BTreeSet<&str> = graph.initializer.iter().map(|w| w.name.as_str()).collect();
-        let half_weights = graph.initializer.iter().any(|w| w.element == FLOAT16);
+        let half_weights = graph.computes_half();
         let mut operators = BTreeSet::new();
         graph.collect_operators(&mut operators);
         Ok(Onnx {
@@ -84,6 +84,21 @@ impl Onnx {
 }
 
 impl GraphProto {
+    /// Whether a node other than a Cast takes a float16 weight.
+    fn computes_half(&self) -> bool {
+        let half: BTreeSet<&str> = self
+            .initializer
+            .iter()
+            .filter(|weight| weight.element == FLOAT16)
+            .map(|weight| weight.name.as_str())
+            .collect();
+        self.node
+            .iter()
+            .filter(|node| node.op_type != "Cast")
+            .flat_map(|node| &node.input)
+            .any(|name| half.contains(name.as_str()))
+    }
+
     fn collect_operators(&self, operators: &mut BTreeSet<String>) {
         for node in &self.node {
             operators.insert(node.op_type.clone());

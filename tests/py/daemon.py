@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BIN = Path(os.environ.get("CELLSEGD_BIN", TARGET / "debug/cellsegd")).absolute()
 STAGES = Path(os.environ.get("CELLSEGD_STAGES", TARGET / "debug/examples/stages")).absolute()
-BUNDLED_MODEL = ROOT / "engines/cell_pilot_640.onnx"
+BUNDLED_MODEL = ROOT / "engines/cells_640.onnx"
 
 START_S = 120
 STOP_S = 60

@@ -150,7 +150,7 @@ def test_bench_compares_models(tiny_model, tiny_end_to_end):
 
 def test_models_lists_the_bundled_one():
     done = run("models")
-    for word in ("cell_pilot_640", "640", "cell", "nucleus"):
+    for word in ("cells_640", "640", "cell", "nucleus"):
         assert word in done.stdout, word
 
 

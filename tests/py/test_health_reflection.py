@@ -15,7 +15,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.parametrize("service", ["", "cellseg.v1.Segmenter", "cell_pilot_640", "tiny"])
+@pytest.mark.parametrize("service", ["", "cellseg.v1.Segmenter", "cells_640", "tiny"])
 def test_every_service_and_model_is_serving(daemon, service):
     request = health_pb2.HealthCheckRequest(service=service)
     with daemon.channel() as channel:
@@ -65,7 +65,7 @@ def test_a_stranger_can_call_with_no_proto_at_hand(daemon):
         stub = reflection.service_stub_class("cellseg.v1.Segmenter")(channel)
         request = reflection.message_class("cellseg.v1.ListModelsRequest")()
         names = [model.name for model in stub.ListModels(request, timeout=TIMEOUT_S).models]
-    assert names == ["cell_pilot_640", "tiny"]
+    assert names == ["cells_640", "tiny"]
 
 
 def test_reflected_messages_are_those_of_proto(daemon):

@@ -25,7 +25,7 @@ from tritonclient.utils import InferenceServerException, shared_memory
 PATIENCE = 60
 GOLDEN = json.loads((ROOT / "tests/data/oip/triton.json").read_text())
 MODEL = "tiny"
-PILOT = "cell_pilot_640"
+PILOT = "cells_640"
 
 # Where this daemon is meant to be stricter or plainer than Triton.
 OURS = {

@@ -92,7 +92,7 @@ def test_status_shows_a_line_a_session(tmp_path, settings):
         server = ["--server", f"tcp://{daemon.address}"]
         empty = json.loads(run("status", "--json", *server).stdout)
         assert empty["sessions"] == [] and empty["state"] == "serving"
-        assert [model["name"] for model in empty["models"]] == ["cell_pilot_640", "tiny"]
+        assert [model["name"] for model in empty["models"]] == ["cells_640", "tiny"]
         with Session(daemon, model="tiny", name="scope-2 / incubator A") as session:
             reply = session.segment(raw(IMAGE, id=1))
             told = json.loads(run("status", "--json", *server).stdout)

@@ -10,7 +10,7 @@ from daemon import run
 from frames import demo_file_copies
 
 OPTIONS = """
-model = "cell_pilot_640"
+model = "cells_640"
 window = 3
 priority = "BACKGROUND"
 name = "from a file"
@@ -100,7 +100,7 @@ import cellsegd
 import numpy as np
 corners = np.array([[0, 0], [0, 600], [600, 600], [600, 0]])
 cellsegd.Options(
-    model="cell_pilot_640", confidence=0.4, iou=0.5, class_agnostic=False, max_cells=100, min_area_um2=5, min_area_px=3,
+    model="cells_640", confidence=0.4, iou=0.5, class_agnostic=False, max_cells=100, min_area_um2=5, min_area_px=3,
     max_area_um2=1e5, border="unbiased", classes=(0, 1), class_confidence={1: 0.6}, window=3, priority="background",
     normalization=cellsegd.percentiles(1, 99), tiling="auto", measure="all", track=True, growth=True, region_yx=[corners],
     name='a "b" \u00e9',

@@ -49,14 +49,14 @@ def test_opening_says_everything_that_was_settled(daemon):
     with Session(daemon, pb.SessionOptions()) as session:
         opened = session.opened
     assert len(opened.session) == 36
-    assert opened.model.name == "cell_pilot_640"
+    assert opened.model.name == "cells_640"
     assert list(opened.model.classes) == ["cell", "nucleus"]
     assert (opened.model.input_width, opened.model.input_height) == (640, 640)
     assert opened.model.head == "yolo-seg" and len(opened.model.sha256) == 64
     assert "rten" in opened.backend and "cpu" in opened.device
     assert opened.window == 4 and opened.revision == 1 and not opened.resumed
     settled = opened.settled
-    assert settled.model == "cell_pilot_640"
+    assert settled.model == "cells_640"
     assert settled.delivery == LOSSLESS and settled.window == 4
     assert settled.priority == pb.PRIORITY_NORMAL
     assert settled.outputs.masks == pb.MASK_ENCODING_COCO_RLE
@@ -221,7 +221,7 @@ def test_one_frame_without_a_session_is_the_same(daemon):
         bad = stub.Segment(pb.SegmentRequest(options=tiny_options(), frame=raw(image, width=9999)), timeout=TIMEOUT_S)
         assert bad.frame.failed.code == pb.Failed.CODE_TOO_LARGE and "9999" in bad.frame.failed.message
         models = stub.ListModels(pb.ListModelsRequest(), timeout=TIMEOUT_S).models
-    assert [model.name for model in models] == ["cell_pilot_640", "tiny"]
+    assert [model.name for model in models] == ["cells_640", "tiny"]
 
 
 def test_a_unix_socket_is_the_same_door(daemon):

@@ -124,7 +124,7 @@ def emulated_gpu(tmp_path, **extra):
     engine = engine if engine.exists() else BIN.parent / "examples/libfake_engine.so"
     if not (FAKE_GPU / "cuda/libcuda.so.1").exists() or not engine.exists():
         skip("no emulated GPU: bash tests/fake_gpu/build")
-    onnx = (ROOT / "engines/cell_pilot_640.onnx").read_bytes()
+    onnx = (ROOT / "engines/cells_640.onnx").read_bytes()
     plan = tmp_path / "cells.engine"
     plan.write_bytes(f"ftrtFAKE1\ntensorrt=10.3.0\ncompute=8.9\nonnx={len(onnx)}\n\n".encode() + onnx)
     yield plan, {

@@ -56,12 +56,12 @@ def test_the_bundled_model_becomes_an_engine(rtx, tmp_path):
     done = build(rtx, engine)
     assert "TensorRT-RTX 1." in done.stderr and "building" in done.stderr
     manifest = check_engine(engine, "fp32")
-    assert manifest["name"] == "cell_pilot_640" and manifest["classes"] == ["cell", "nucleus"]
+    assert manifest["name"] == "cells_640" and manifest["classes"] == ["cell", "nucleus"]
     assert manifest["engine"]["onnx_sha256"] == hashlib.sha256(BUNDLED_MODEL.read_bytes()).hexdigest()
 
     # With a GPU it runs here, else not.
     said = run("engine", "inspect", engine, "--tensorrt", rtx, expect=None).stdout
-    for words in ("cell_pilot_640", "TensorRT-RTX 1.", "fp32", manifest["sha256"], "none: a bare plan"):
+    for words in ("cells_640", "TensorRT-RTX 1.", "fp32", manifest["sha256"], "none: a bare plan"):
         assert words in said, words
     cut = tmp_path / "cut.engine"
     cut.write_bytes(engine.read_bytes()[:100_000])

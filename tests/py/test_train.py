@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(ROOT / "tools/train"))
 
-from cellnet import accuracy, augment, contract, crops, folds, frames, gather, manifest, pack, quantize, tiles, trials  # noqa: E402
+from cellnet import accuracy, augment, contract, crops, folds, frames, gather, half, manifest, pack, quantize, tiles, trials  # noqa: E402
 
 
 def field(seed: int = 0, side: int = 320, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -290,6 +290,23 @@ def test_an_eight_bit_version_answers_nearly_the_same(data, tmp_path):
     exact, near = (onnxruntime.InferenceSession(str(path)).run(None, {"images": frame})[0] for path in (model, out))
     assert 0 < abs(exact - near).mean() < 0.01 and abs(exact - near).max() < 0.25
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.onnx", "small_int8.onnx"]
+
+
+def test_weights_stored_in_half_answer_nearly_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(half, "LEAST", 100)
+    path = small_network(tmp_path / "small.onnx")
+    model = onnx.load(str(path))
+    half.store_half(model)
+    assert [weight.data_type for weight in model.graph.initializer] == [TensorProto.FLOAT16, TensorProto.FLOAT]
+    image = {"images": np.random.default_rng(0).random((1, 3, 64, 64), np.float32)}
+    whole, halved = (
+        onnxruntime.InferenceSession(each).run(None, image)[0] for each in (path.read_bytes(), model.SerializeToString())
+    )
+    assert 0 < abs(whole - halved).max() < 1e-3
+    model = onnx.load(str(path))
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((8, 3, 3, 3), 1e5, np.float32), "w0"))
+    with pytest.raises(ValueError, match="w0: 100000.0"):
+        half.store_half(model)
 
 
 FACTS = manifest.Facts("my cells", "3", "fp32", 0.87, 0.4, 0.55, "Trained for a test.")

@@ -18,7 +18,7 @@ from cellsegd import Client, Unavailable
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(os.environ.get("CELLSEGD_BIN", ROOT / "target/debug/cellsegd")).absolute()
-BUNDLED = ROOT / "engines/cell_pilot_640.onnx"
+BUNDLED = ROOT / "engines/cells_640.onnx"
 START_S, STOP_S = 120, 60
 
 

@@ -137,7 +137,7 @@ fn dynamic_int8_is_refused_on_rten() {
     let error = CpuBackend::new(model, &settings(EngineKind::Rten), 1)
         .err()
         .unwrap();
-    let text = "model cell_pilot_640 on rten: it has ConvInteger (dynamic int8), which rten computes wrongly";
+    let text = "model cells_640 on rten: it has ConvInteger (dynamic int8), which rten computes wrongly";
     assert!(error.to_string().starts_with(text), "{error}");
 }
 

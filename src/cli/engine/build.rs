@@ -218,7 +218,7 @@ impl Build {
             ));
         }
         if self.fp16 && bench.strongly_typed() && !model.half_weights {
-            let bundled = Path::new("engines/cell_pilot_640.onnx");
+            let bundled = Path::new("engines/cells_640.onnx");
             let onnx = self.model.as_deref().unwrap_or(bundled);
             let half = onnx.with_extension("fp16.onnx");
             let whose = match self.model {

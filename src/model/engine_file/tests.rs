@@ -179,7 +179,7 @@ fn the_sum_is_the_engines_where_the_manifest_is() {
 
 #[test]
 fn what_is_no_engine_is_named() {
-    let onnx = include_bytes!("../../../engines/cell_pilot_640.onnx");
+    let onnx = include_bytes!("../../../engines/cells_640.onnx");
     let long = [
         b"vtrt\0\0\0\0\x02\0\0\0\0\0\0\0".as_slice(),
         &1000_u64.to_le_bytes(),
@@ -212,7 +212,7 @@ fn what_is_no_engine_is_named() {
 #[test]
 fn bytes_decide_what_a_file_is_before_its_name() {
     let folder = tempfile::tempdir().unwrap();
-    let onnx = include_bytes!("../../../engines/cell_pilot_640.onnx");
+    let onnx = include_bytes!("../../../engines/cells_640.onnx");
     for (name, bytes, kind) in [
         ("a.onnx", &onnx[..], FileKind::Onnx),
         ("a.engine", onnx, FileKind::Onnx),
@@ -238,7 +238,7 @@ fn bytes_decide_what_a_file_is_before_its_name() {
 
 #[test]
 fn the_cpus_model_is_the_one_that_was_built_from() {
-    let onnx = include_bytes!("../../../engines/cell_pilot_640.onnx");
+    let onnx = include_bytes!("../../../engines/cells_640.onnx");
     let sha256 = sha256_of(onnx);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cells.engine");

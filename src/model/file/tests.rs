@@ -92,7 +92,7 @@ fn refusal(bytes: Vec<u8>, manifest: &str) -> String {
 fn the_bundled_model_is_the_one_its_manifest_describes() {
     let model = bundled().unwrap();
     let spec = &model.spec;
-    assert_eq!(spec.name, "cell_pilot_640");
+    assert_eq!(spec.name, "cells_640");
     assert_eq!(spec.classes, ["cell", "nucleus"]);
     assert_eq!((spec.input_width, spec.input_height), (640, 640));
     assert_eq!(
@@ -233,7 +233,7 @@ fn operators_of_subgraphs_are_found() {
         |graph| {
             let node = |op_type: &str| NodeProto {
                 op_type: op_type.to_owned(),
-                attribute: Vec::new(),
+                ..NodeProto::default()
             };
             let mut branch = node("If");
             branch.attribute.push(AttributeProto {
@@ -404,4 +404,28 @@ fn a_manifest_beside_the_file_is_found() {
     assert_eq!(load(&path).unwrap().spec.name, "mine");
     fs::write(path.with_extension("toml"), "name = \"other\"").unwrap();
     assert_eq!(load(&path).unwrap().spec.name, "other");
+}
+
+#[test]
+fn a_network_computes_in_float16_where_its_weights_are_used_so() {
+    for (op_type, half) in [("Conv", true), ("Cast", false)] {
+        let bytes = onnx(
+            &[1, 3, 640, 640],
+            [&[1, 38, 8400], &[1, 32, 160, 160]],
+            &[],
+            |graph| {
+                graph.initializer.push(WeightProto {
+                    element: FLOAT16,
+                    name: "w".to_owned(),
+                    ..WeightProto::default()
+                });
+                graph.node.push(NodeProto {
+                    input: vec!["x".to_owned(), "w".to_owned()],
+                    op_type: op_type.to_owned(),
+                    ..NodeProto::default()
+                });
+            },
+        );
+        assert_eq!(parse(bytes, "").unwrap().half_weights, half, "{op_type}");
+    }
 }

@@ -43,6 +43,8 @@ pub(in crate::model) struct GraphProto {
 
 #[derive(Message)]
 pub(in crate::model) struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    pub input: Vec<String>,
     #[prost(string, tag = "4")]
     pub op_type: String,
     #[prost(message, repeated, tag = "5")]

@@ -9,7 +9,7 @@ use cellsegd::{
 };
 
 /// The bundled model.
-pub(super) const ONNX: &[u8] = include_bytes!("../../../engines/cell_pilot_640.onnx");
+pub(super) const ONNX: &[u8] = include_bytes!("../../../engines/cells_640.onnx");
 /// Cells, 1024 x 1022, 16 bit.
 pub(super) const CELLS: &[u8] = include_bytes!("../../../demo/t01.png");
 

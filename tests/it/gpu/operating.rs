@@ -126,7 +126,7 @@ fn where_signatures_are_required_nothing_unsigned_is_built_from_or_offered() {
     let said = machine.fails(78, &[&install[..], &[onnx.to_str().unwrap()]].concat());
     assert!(said.contains("cell.onnx.minisig is missing"), "{said}");
     // The model that comes with the program needs no signature to be built from; what was built does.
-    let signature = daemon.folder.join("cell_pilot_640.engine.minisig");
+    let signature = daemon.folder.join("cells_640.engine.minisig");
     fs::write(&signature, "of the engine before").unwrap();
     let said = machine.ok(&install);
     assert!(

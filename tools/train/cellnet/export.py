@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cellnet.contract import CLASSES, STRIDES
+from cellnet.half import store_half
 from cellnet.network import Network, anchors, fused
 
 OPSET = 17
@@ -54,8 +55,9 @@ def grid(levels: list[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(centres, 2), torch.cat(strides, 2)
 
 
-def export(network: Network, path: Path, size: tuple[int, int] | None) -> None:
-    """Writes the ONNX file; `size` is (height, width) of the input, None for any multiples of 32."""
+def export(network: Network, path: Path, size: tuple[int, int] | None, half_weights: bool = False) -> None:
+    """Writes the ONNX file; `size` is (height, width) of the input, None for any multiples of 32. `half_weights`: see
+    [`store_half`]."""
     height, width = size or (640, 640)
     dynamic = None
     if size is None:
@@ -83,4 +85,6 @@ def export(network: Network, path: Path, size: tuple[int, int] | None) -> None:
     for dim, value in zip(model.graph.output[0].type.tensor_type.shape.dim[:2], known, strict=True):
         dim.dim_value = value
     onnx.checker.check_model(model, full_check=True)
+    if half_weights:
+        store_half(model)
     onnx.save(model, str(path))

@@ -213,7 +213,7 @@ def test_where_no_daemon_is_that_is_said_at_once(daemon):
         with pytest.raises(Unavailable, match="no daemon answers"):
             nobody.session()
     with Client("tcp://127.0.0.1:1", urls=[daemon.url], timeout_s=10) as either:
-        assert [model.name for model in either.models()] == ["cell_pilot_640", "tiny"]
+        assert [model.name for model in either.models()] == ["cells_640", "tiny"]
         assert either.session(**TINY_OPTIONS).close().frames == 0
 
 
