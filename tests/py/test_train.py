@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(ROOT / "tools/train"))
 
-from cellnet import accuracy, augment, contract, crops, folds, frames, gather, half, manifest, pack, quantize, tiles, trials  # noqa: E402
+from cellnet import accuracy, augment, contract, crops, folds, frames, gather, half, manifest, pack, quantize, straight, tiles, trials  # noqa: E402
 
 
 def field(seed: int = 0, side: int = 320, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -359,7 +359,7 @@ def test_the_bundled_manifest_says_what_training_assumes():
 
 def test_each_trial_changes_what_it_says(data, tmp_path):
     folder = data / "usiigaci_t98g/train"
-    originals = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(float) for path in frames.frames_of(folder / "images")}
+    originals = {path.name: frames.read(path).astype(float) for path in frames.frames_of(folder / "images")}
     for trial in trials.TRIALS:
         made = trials.write(trial, folder / "images", folder / "masks", tmp_path)
         for name, original in originals.items():
@@ -379,6 +379,17 @@ def test_each_trial_changes_what_it_says(data, tmp_path):
     assert np.corrcoef(plain.ravel(), original.ravel())[0, 1] > 0.99
 
 
+def test_a_mask_that_was_cut_has_a_straight_side():
+    disc = cv2.circle(np.zeros((80, 80), np.uint8), (40, 40), 20, 1, -1)
+    assert straight.is_straight(disc > 0) is False
+    for cut in (np.s_[:32], np.s_[48:], np.s_[:, :32], np.s_[:, 48:]):
+        half = disc.copy()
+        half[cut] = 0
+        assert straight.is_straight(half > 0) is True
+    assert straight.is_straight(disc[30:] > 0) is None, "cut by the frame"
+    assert straight.is_straight(cv2.circle(np.zeros((80, 80), np.uint8), (40, 40), 4, 1, -1) > 0) is None, "small"
+
+
 def test_tables_hold_what_eval_says(data, tmp_path):
     """Of the bundled model on made discs; the same run by hand gives the same figures."""
     wanted = tuple(trial for trial in trials.TRIALS if trial.name in ("plain", "noise"))
@@ -392,5 +403,6 @@ def test_tables_hold_what_eval_says(data, tmp_path):
     at = {each["iou"]: each["f1"] for each in scores["at"]}
     assert text.count(f"| as recorded | {at[0.5]:.3f} / {at[0.75]:.3f} / {scores['mean_iou']:.3f} |") == 2
     assert text.count("| noise and nothing else | ") == 2
+    assert text.count("Masks with a straight side: 0.0% of those labelled, ") == 2
     with pytest.raises(RuntimeError, match="no-such.onnx"):
         accuracy.tables(BIN, val, [tmp_path / "no-such.onnx"], wanted)

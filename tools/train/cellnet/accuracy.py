@@ -1,19 +1,19 @@
-"""The tables of docs/accuracy.md: `cellsegd eval` of several models on sets of images as recorded and as other microscopes show them."""
+"""The tables of docs/accuracy.md: `cellsegd eval` of models on images as recorded and as other microscopes show them."""
 
 import json
 import subprocess
 import tempfile
 from pathlib import Path
 
-from cellnet import trials
+from cellnet import straight, trials
 from cellnet.trials import TRIALS, Trial
 
 SETS = {"T98G phase contrast": "usiigaci_t98g", "nuclei": "dsb2018_fluo"}
 
 
 def judge(cellsegd: Path, folder: Path, models: list[Path]) -> dict:
-    """What `cellsegd eval --json` says of a folder of images and masks."""
-    arguments = [cellsegd, "eval", "--images", folder / "images", "--masks", folder / "masks", "--json"]
+    """What `cellsegd eval` says of a folder of images and masks; its other files are in folder/eval."""
+    arguments = [cellsegd, "eval", "--images", folder / "images", "--masks", folder / "masks", "--json", "--out", folder / "eval"]
     for model in models:
         arguments += ["--model", model]
     done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True)
@@ -24,14 +24,18 @@ def judge(cellsegd: Path, folder: Path, models: list[Path]) -> dict:
 
 def tables(cellsegd: Path, data: Path, models: list[Path], wanted: tuple[Trial, ...] = TRIALS) -> str:
     """Markdown: for each set a table, a row for each trial, F1 at 0.5 / F1 at 0.75 / mean IoU of matches of each model; for trials
-    without cells how many were found in all images together."""
+    without cells how many were found in all images together. Below it how many masks look cut. `wanted` holds the plain one."""
     text = []
     for title, source in SETS.items():
         val = data / source / "val"
         rows = []
         with tempfile.TemporaryDirectory() as folder:
             for trial in wanted:
-                report = judge(cellsegd, trials.write(trial, val / "images", val / "masks", Path(folder)), models)
+                made = trials.write(trial, val / "images", val / "masks", Path(folder))
+                report = judge(cellsegd, made, models)
+                if trial.name == "plain":
+                    labelled = f"Masks with a straight side: {straight.share(made / 'eval/truth.json'):.1%} of those labelled"
+                    shares = [straight.share(made / f"eval/detections-{model['label']}.json") for model in report["models"]]
                 rows.append(f"| {trial.title} | " + " | ".join(figures(model["all"], trial) for model in report["models"]) + " |")
         names = [model["name"] for model in report["models"]]
         text += [
@@ -40,6 +44,8 @@ def tables(cellsegd: Path, data: Path, models: list[Path], wanted: tuple[Trial, 
             f"| {' | '.join(['images', *names])} |",
             "|---" * (len(names) + 1) + "|",
             *rows,
+            "",
+            ", ".join([labelled, *(f"{each:.1%} of {name}'s" for each, name in zip(shares, names, strict=True))]) + ".",
             "",
         ]
     return "\n".join(text)

@@ -49,7 +49,7 @@ def add_fit(commands) -> None:
     one.add_argument("out", type=Path, help="folder of the run: last.pt, log.jsonl")
     one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
     one.add_argument("--steps", type=int, default=0, help="stop at this step")
-    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps, then stop: writes OUT/decayed.pt")
+    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps: decayed.pt")
     one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
     one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
     one.add_argument("--input", type=int, help="side of the letterbox that a new network is made for [default: 640]")
@@ -91,7 +91,7 @@ def add_files(commands) -> None:
     one.add_argument("model", type=Path)
     one.add_argument("reports", nargs="*", metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
     one.add_argument(
-        "--folds", nargs="+", action="append", default=[], metavar=("NAME", "REPORT"), help="reports of all folds of a cross-validation"
+        "--folds", nargs="+", action="append", default=[], metavar=("NAME", "REPORT"), help="reports of a cross-validation's folds"
     )
     one.add_argument("--name", help="[default: the file's]")
     one.add_argument("--version", default="1")

@@ -1,4 +1,4 @@
-"""Cross-validation: which images are left out. Fields of T98G that show the same cells, and tiles of one field of nuclei, stay together."""
+"""Cross-validation: which images are left out. Fields that show the same cells and tiles of one field stay together."""
 
 from pathlib import Path
 
