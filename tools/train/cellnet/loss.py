@@ -37,6 +37,9 @@ class Weights:
     """Anchors of an instance whose masks are trained in a step."""
     neighbour: float = 2.0
     """How much a pixel of another cell counts against one of the background."""
+    own: float = 1.4
+    """And one of the cell itself. Where an outline is in doubt, a mask has the highest expected overlap if it takes in all that is
+    more likely its own than half of the overlap reached (for F1: Lipton et al., ECML PKDD 2014): 0.42 here, not 0.5."""
 
 
 @dataclass
@@ -145,7 +148,7 @@ def mask_losses(
         box = wanted[own]
         pad = 6.0 + 0.15 * (box[:, 2:] - box[:, :2]).amax(1, keepdim=True)
         window = inside(torch.cat([box[:, :2] - pad, box[:, 2:] + pad], 1), logits.shape[-2:]).float()
-        weight = window * (1 + (weights.neighbour - 1) * others.clamp(max=1))
+        weight = window * (1 + (weights.neighbour - 1) * others.clamp(max=1) + (weights.own - 1) * true)
         entropy = functional.binary_cross_entropy_with_logits(logits, true, weight, reduction="none")
         entropies.append((entropy.sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)).sum())
         probability = logits.sigmoid() * window
