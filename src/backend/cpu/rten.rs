@@ -14,8 +14,15 @@ use crate::{
 /// For the log; a test holds it against `Cargo.toml`.
 pub(super) const VERSION: &str = "0.27";
 
-/// Operators that rten runs without a word and gives wrong results for.
-const WRONG: [&str; 3] = ["ConvInteger", "DynamicQuantizeLinear", "MatMulInteger"];
+/// Operators that rten runs without a word and gives wrong results for; what they are, and what to export instead. Its
+/// NonMaxSuppression divides by the box around both, not by their union, and keeps other boxes.
+const WRONG: [(&str, &str, &str); 4] = [
+    ("ConvInteger", DYNAMIC_INT8, "as float32"),
+    ("DynamicQuantizeLinear", DYNAMIC_INT8, "as float32"),
+    ("MatMulInteger", DYNAMIC_INT8, "as float32"),
+    ("NonMaxSuppression", "the graph's own", "without it"),
+];
+const DYNAMIC_INT8: &str = "dynamic int8";
 
 /// A model whose weights all lanes share.
 pub(super) struct RtenModel {
@@ -48,10 +55,13 @@ impl RtenModel {
         file: ModelFile,
         threads: usize,
     ) -> Result<Self, String> {
-        if let Some(operator) = WRONG.iter().find(|name| file.operators.contains(**name)) {
+        if let Some((operator, what, instead)) = WRONG
+            .iter()
+            .find(|(operator, ..)| file.operators.contains(*operator))
+        {
             return Err(format!(
-                "it has {operator} (dynamic int8), which rten computes wrongly: use ONNX Runtime (tools/get-onnxruntime), or \
-                 export it as float32"
+                "it has {operator} ({what}), which rten computes wrongly: use ONNX Runtime (tools/get-onnxruntime), or \
+                 export it {instead}"
             ));
         }
         let options = ModelOptions::with_all_ops();

@@ -131,14 +131,21 @@ fn a_named_library_that_cannot_be_used_is_an_error() {
 }
 
 #[test]
-fn dynamic_int8_is_refused_on_rten() {
-    let mut model = bundled().unwrap();
-    model.operators.insert("ConvInteger".to_owned());
-    let error = CpuBackend::new(model, &settings(EngineKind::Rten), 1)
-        .err()
-        .unwrap();
-    let text = "model cells_640 on rten: it has ConvInteger (dynamic int8), which rten computes wrongly";
-    assert!(error.to_string().starts_with(text), "{error}");
+fn what_rten_computes_wrongly_is_refused_on_it() {
+    for (operator, what) in [
+        ("ConvInteger", "dynamic int8"),
+        ("NonMaxSuppression", "the graph's own"),
+    ] {
+        let mut model = bundled().unwrap();
+        model.operators.insert(operator.to_owned());
+        let error = CpuBackend::new(model, &settings(EngineKind::Rten), 1)
+            .err()
+            .unwrap();
+        let text = format!(
+            "model cells_640 on rten: it has {operator} ({what}), which rten computes wrongly"
+        );
+        assert!(error.to_string().starts_with(&text), "{error}");
+    }
 }
 
 #[test]
