@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -95,6 +97,7 @@ def test_an_image_and_labels_of_different_sizes_are_refused(tmp_path):
         pack.pack(tmp_path, tmp_path / "data.zip")
     with pytest.raises(FileNotFoundError, match="no images"):
         pack.pack(tmp_path / "nothing", tmp_path / "data.zip")
+    assert not (tmp_path / "data.zip").exists(), "whole or not at all"
 
 
 def test_data_is_laid_out_from_its_sources(tmp_path):
@@ -144,8 +147,16 @@ def test_fields_that_overlap_are_never_on_both_sides(samples):
         assert {s.entry.source for s in left_out} == {"usiigaci_t98g", "dsb2018_fluo"}
         seen += [s.entry.name for s in left_out]
     assert sorted(seen) == sorted(s.entry.name for s in samples)
-    with pytest.raises(ValueError, match="k/n"):
-        folds.split(samples, "3/3")
+    for fold in ("3/3", "1", "x", "-1/3", "0/1"):
+        with pytest.raises(ValueError, match=f"fold {fold}: wanted k/n"):
+            folds.split(samples, fold)
+
+
+def test_overlaps_and_tiles_make_one_group():
+    whole = cv2.GaussianBlur(field(1, side=256)[0].astype(np.float32), (0, 0), 2)
+    images = {"set05": whole[:, :128], "set09": whole[:, 128:], "set10": field(2, side=128)[0], "set40": field(3, side=128)[0]}
+    groups = pack.groups_of(images)
+    assert len({groups[name] for name in ("set05", "set09", "set10")}) == 1 and groups["set40"] == "set40"
 
 
 def test_a_fold_is_laid_out_for_eval(data, samples, tmp_path):
@@ -290,6 +301,8 @@ def test_an_eight_bit_version_answers_nearly_the_same(data, tmp_path):
     exact, near = (onnxruntime.InferenceSession(str(path)).run(None, {"images": frame})[0] for path in (model, out))
     assert 0 < abs(exact - near).mean() < 0.01 and abs(exact - near).max() < 0.25
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.onnx", "small_int8.onnx"]
+    with pytest.raises(ValueError, match="would replace"):
+        quantize.quantize(model, model, paths)
 
 
 def test_weights_stored_in_half_answer_nearly_the_same(tmp_path, monkeypatch):
@@ -312,16 +325,20 @@ def test_weights_stored_in_half_answer_nearly_the_same(tmp_path, monkeypatch):
 FACTS = manifest.Facts("my cells", "3", "fp32", 0.87, 0.4, 0.55, "Trained for a test.")
 
 
+AT = {"confidence": 0.4, "iou": 0.55, "class_agnostic": True}
+
+
 def report(path: Path, sha256: str) -> Path:
     scores = {"at": [{"iou": 0.5, "f1": 0.91}, {"iou": 0.75, "f1": 0.46}], "mean_iou": 0.777}
-    path.write_text(json.dumps({"n_images": 4, "labelled": 1247, "models": [{"sha256": sha256, "all": scores}]}))
+    models = [{"sha256": sha256, "all": scores, "thresholds": AT}]
+    path.write_text(json.dumps({"n_images": 4, "labelled": 1247, "models": models}))
     return path
 
 
 def test_a_manifest_is_one_the_daemon_takes(tmp_path):
     model = models.tiny(tmp_path / "mine.onnx")
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    figures = [manifest.measured("fields", report(tmp_path / "r.json", sha256), sha256)]
+    figures = [manifest.measured("fields", report(tmp_path / "r.json", sha256), sha256, FACTS)]
     text = manifest.manifest_text(model, FACTS, figures)
     values = tomllib.loads(text)
     assert "fields, 4 images, 1,247 cells: 0.910 / 0.460 / 0.777" in values["metrics"]
@@ -336,7 +353,17 @@ def test_a_manifest_is_one_the_daemon_takes(tmp_path):
 
 def test_figures_of_another_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not of the model"):
-        manifest.measured("fields", report(tmp_path / "r.json", "00"), "11")
+        manifest.measured("fields", report(tmp_path / "r.json", "00"), "11", FACTS)
+
+
+def test_figures_at_other_thresholds_are_refused(tmp_path):
+    facts = replace(FACTS, confidence=0.9)
+    with pytest.raises(ValueError, match=r"r.json: at confidence 0.4, the manifest is to say 0.9"):
+        manifest.measured("fields", report(tmp_path / "r.json", "00"), "00", facts)
+    with pytest.raises(ValueError, match="at confidence 0.4"):
+        manifest.cross_validated("fields", [report(tmp_path / "r.json", "00")], facts)
+    with pytest.raises(ValueError, match="no reports"):
+        manifest.cross_validated("fields", [], FACTS)
 
 
 def test_figures_of_folds_are_counted_together(tmp_path):
@@ -345,8 +372,8 @@ def test_figures_of_folds_are_counted_together(tmp_path):
         at = [{"iou": 0.5, "right": right_50}, {"iou": 0.75, "right": right_75}]
         scores = {"labelled": labelled, "found": found, "at": at, "mean_iou": mean_iou}
         reports.append(tmp_path / f"{len(reports)}.json")
-        reports[-1].write_text(json.dumps({"n_images": images, "models": [{"sha256": "any", "all": scores}]}))
-    line = manifest.cross_validated("fields", reports)
+        reports[-1].write_text(json.dumps({"n_images": images, "models": [{"sha256": "any", "all": scores, "thresholds": AT}]}))
+    line = manifest.cross_validated("fields", reports, FACTS)
     assert str(line) == "fields, cross-validated, 6 images, 45 cells: 0.632 / 0.316 / 0.767"
 
 
@@ -403,6 +430,13 @@ def test_tables_hold_what_eval_says(data, tmp_path):
     at = {each["iou"]: each["f1"] for each in scores["at"]}
     assert text.count(f"| as recorded | {at[0.5]:.3f} / {at[0.75]:.3f} / {scores['mean_iou']:.3f} |") == 2
     assert text.count("| noise and nothing else | ") == 2
-    assert text.count("Masks with a straight side: 0.0% of those labelled, ") == 2
+    assert text.count("Masks with a straight side: 0.0 % of those labelled, ") == 2
+    twins = [tmp_path / folder / "twin.onnx" for folder in "ab"]
+    for twin in twins:
+        twin.parent.mkdir()
+        shutil.copy(BUNDLED_MODEL, twin)
+    assert "| images | twin | twin |" in accuracy.tables(BIN, val, twins, wanted[:1])
+    with pytest.raises(FileNotFoundError, match="no program"):
+        accuracy.tables(tmp_path / "none", val, twins, wanted)
     with pytest.raises(RuntimeError, match="no-such.onnx"):
         accuracy.tables(BIN, val, [tmp_path / "no-such.onnx"], wanted)

@@ -8,6 +8,8 @@ from theirs import CONFIDENCE, Found
 
 # A score this near to the threshold may fall on either side.
 SCORE_TOLERANCE = 0.01
+# A mask of so few pixels at its box's edge comes and goes with the box's last bit.
+TINY = 16
 
 
 @dataclass
@@ -19,7 +21,7 @@ class Agreement:
     mask_ious: np.ndarray
     box_pixels: np.ndarray
     score_differences: np.ndarray
-    # Confident instances of either side that the other does not have.
+    # Confident instances of either side, of more than a few pixels, that the other does not have.
     alone: list[str]
 
     def __str__(self) -> str:
@@ -27,7 +29,8 @@ class Agreement:
             return f"{self.n_ours} and {self.n_theirs} instances, no pair"
         return (
             f"{self.n_ours} and {self.n_theirs} instances, {len(self.mask_ious)} pairs; "
-            f"masks: mean IoU {self.mask_ious.mean():.4f}, least {self.mask_ious.min():.4f}; boxes: {self.box_pixels.max():.3f} px at most; "
+            f"masks: mean IoU {self.mask_ious.mean():.4f}, least {self.mask_ious.min():.4f}; "
+            f"boxes: {self.box_pixels.max():.3f} px at most; "
             f"scores: {self.score_differences.max():.5f} at most"
         )
 
@@ -46,11 +49,15 @@ def agreement(ours: list[Instance], theirs: Found) -> Agreement:
             pairs.append((i, j))
     ours_paired, theirs_paired = {i for i, _ in pairs}, {j for _, j in pairs}
     sure = CONFIDENCE + SCORE_TOLERANCE
-    alone = [f"ours {o.score:.4f} {o.box}" for i, o in enumerate(ours) if i not in ours_paired and o.score > sure]
+    alone = [
+        f"ours {each.score:.4f} {each.box}"
+        for i, each in enumerate(ours)
+        if i not in ours_paired and each.score > sure and each.mask.sum() > TINY
+    ]
     alone += [
         f"theirs {score:.4f} {box}"
         for j, (score, box) in enumerate(zip(theirs.scores, theirs.boxes))
-        if j not in theirs_paired and score > sure
+        if j not in theirs_paired and score > sure and theirs.masks[j].sum() > TINY
     ]
     return Agreement(
         n_ours=len(ours),

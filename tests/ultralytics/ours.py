@@ -49,6 +49,9 @@ class Daemon:
         self.served = {model.stem for model in models}
         grpc, http = free_port(), free_port()
         self.url = f"http://127.0.0.1:{http}"
+        self.http = requests.Session()
+        # No proxy of a developer's shell stands before the loopback.
+        self.http.trust_env = False
         config = folder / "cellsegd.toml"
         listed = ", ".join(f'"{model}"' for model in models)
         config.write_text(f'http = ["tcp://127.0.0.1:{http}"]\nlisten = ["tcp://127.0.0.1:{grpc}"]\nmodels = [{listed}]\n')
@@ -82,16 +85,16 @@ class Daemon:
         while time.monotonic() < until:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()}"
             try:
-                if requests.get(f"{self.url}/readyz", timeout=5).ok:
+                if self.http.get(f"{self.url}/readyz", timeout=5).ok:
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             time.sleep(0.1)
         raise AssertionError(f"not ready after {START_S} s:\n{self.log.read_text()}")
 
     def models(self) -> dict[str, dict]:
         """What it says of each model."""
-        listed = requests.get(f"{self.url}/v1/models", timeout=REPLY_S).json()
+        listed = self.http.get(f"{self.url}/v1/models", timeout=REPLY_S).json()
         return {model["name"]: model for model in listed["models"]}
 
     def segment(self, model: str, frame: np.ndarray, confidence: float, iou: float, most: int) -> list[Instance]:
@@ -105,7 +108,7 @@ class Daemon:
         }
         image = cv2.imencode(".png", frame)[1].tobytes()
         files = {"image": ("frame.png", image, "image/png"), "options": (None, json.dumps(options), "application/json")}
-        answer = requests.post(f"{self.url}/v1/segment", files=files, timeout=REPLY_S)
+        answer = self.http.post(f"{self.url}/v1/segment", files=files, timeout=REPLY_S)
         assert answer.ok, answer.text
         cells = answer.json()["frame"]["segmentation"]
         assert (cells["width"], cells["height"]) == frame.shape[::-1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from compare import agreement
-from conftest import EXPORTS
+from conftest import EXPORTS, TRAINED
 from frames import CLASSES, ROOT, exact, other
 from ours import run
 from theirs import CONFIDENCE, IOU, MOST
@@ -19,10 +19,7 @@ def test_names_and_sizes_come_from_the_metadata(daemon):
 @pytest.mark.parametrize("name", EXPORTS)
 def test_instances_and_masks_are_ultralytics_own(daemon, ultralytics, exports, name):
     if name not in daemon.served:
-        # The next test's.
-        return
-    # Halves on two engines, or beside an input that differs in its last bit, are not the same numbers.
-    half = name == "yolo11n_half"
+        pytest.skip("the embedded engine refuses it: the next test")
     # Asked anew for each engine: masks of all frames are gigabytes.
     predict = ultralytics.predictor(exports[name])
     n_found, mask_ious = 0, []
@@ -31,11 +28,10 @@ def test_instances_and_masks_are_ultralytics_own(daemon, ultralytics, exports, n
         held = agreement(daemon.segment(name, frame, CONFIDENCE, IOU, MOST), found)
         n_found += len(found.classes)
         mask_ious.extend(held.mask_ious)
-        assert half or not held.alone, f"{size}: {held.alone}"
-        assert held.mask_ious.mean() >= (0.97 if half else 0.99), f"{size}: {held}"
-        if not half:
-            assert held.n_ours == held.n_theirs and held.mask_ious.min() >= 0.95, f"{size}: {held}"
-            assert held.box_pixels.max() < 0.1 and held.score_differences.max() < 1e-3, f"{size}: {held}"
+        assert not held.alone, f"{size}: {held.alone}"
+        assert held.mask_ious.mean() >= 0.99 and held.mask_ious.min() >= 0.9, f"{size}: {held}"
+        # Random weights make much of the last bit of their input.
+        assert held.box_pixels.max() < 1 and held.score_differences.max() < 2e-3, f"{size}: {held}"
     print(f"{name}: {n_found} instances; masks: mean IoU {np.mean(mask_ious):.4f}, least {min(mask_ious):.4f}")
     assert n_found >= 40, "a test without cells proves nothing"
 
@@ -47,15 +43,16 @@ def test_a_graph_with_its_own_suppression_is_refused_on_the_embedded_engine(tmp_
     assert "NonMaxSuppression" in done.stderr and "ONNX Runtime" in done.stderr
 
 
-def test_where_frames_are_scaled_with_a_rounding_the_same_cells_are_found(daemon, ultralytics, trained_export):
-    predict = ultralytics.predictor(trained_export)
+@pytest.mark.parametrize("name", TRAINED)
+def test_where_frames_are_scaled_with_a_rounding_the_same_cells_are_found(daemon, ultralytics, trained_exports, name):
+    predict = ultralytics.predictor(trained_exports[name])
     n_found, mask_ious = 0, []
     for size, frame in other().items():
         found = predict(frame)
-        held = agreement(daemon.segment(trained_export.stem, frame, CONFIDENCE, IOU, MOST), found)
-        print(f"{trained_export.stem} {size}: {held}; alone: {held.alone}")
+        held = agreement(daemon.segment(name, frame, CONFIDENCE, IOU, MOST), found)
+        print(f"{name} {size}: {held}; alone: {held.alone}")
         n_found += len(found.classes)
         mask_ious.extend(held.mask_ious)
-        assert len(held.mask_ious) >= 0.9 * len(found.classes), f"{size}: {held}"
+        assert len(held.mask_ious) >= 0.9 * max(held.n_ours, held.n_theirs), f"{size}: {held}"
     assert n_found >= 20, "a test without cells proves nothing"
     assert np.mean(mask_ious) >= 0.97

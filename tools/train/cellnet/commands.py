@@ -17,10 +17,47 @@ def main() -> int:
     add_fit(commands)
     add_files(commands)
     args = parser.parse_args()
-    if getattr(args, "decay", 0) and args.steps:
+    if getattr(args, "decay", None) and args.steps:
         parser.error("--decay and --steps both say where training ends: give one")
-    args.run(args)
+    try:
+        args.run(args)
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
     return 0
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: wanted 1 or more")
+    return number
+
+
+def side(text: str) -> int:
+    """A side that the network's strides divide."""
+    number = positive(text)
+    if number % 32:
+        raise argparse.ArgumentTypeError(f"{text}: wanted a multiple of 32")
+    return number
+
+
+def size(text: str) -> tuple[int, int] | None:
+    """(height, width) of "640" or "480x640"; None of "any"."""
+    if text == "any":
+        return None
+    sides = [side(part) for part in text.split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text}: wanted a side, HxW or any")
+    return sides[0], sides[-1]
+
+
+def named(text: str) -> tuple[str, Path]:
+    """NAME=FILE."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text}: wanted NAME=REPORT")
+    return name, Path(path)
 
 
 def add_data(commands) -> None:
@@ -48,14 +85,14 @@ def add_fit(commands) -> None:
     one.add_argument("data", type=Path, help="what `pack` wrote")
     one.add_argument("out", type=Path, help="folder of the run: last.pt, log.jsonl")
     one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
-    one.add_argument("--steps", type=int, default=0, help="stop at this step")
-    one.add_argument("--decay", type=int, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps: decayed.pt")
+    one.add_argument("--steps", type=positive, default=0, help="stop at this step")
+    one.add_argument("--decay", type=positive, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps: decayed.pt")
     one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
     one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
-    one.add_argument("--input", type=int, help="side of the letterbox that a new network is made for [default: 640]")
+    one.add_argument("--input", type=side, help="side of the letterbox that a new network is made for [default: 640]")
     one.add_argument("--fold", metavar="K/N", help="leave out the K-th of N parts")
     one.add_argument("--seed", type=int, help="of a new run [default: 0]")
-    one.add_argument("--batch", type=int, help="crops a step [default: 8, or the checkpoint's]")
+    one.add_argument("--batch", type=positive, help="crops a step [default: 8, or the checkpoint's]")
     one.add_argument("--rate", type=float, help="learning rate [default: 2e-3, or the checkpoint's]")
     one.add_argument("--device", default="cpu", help="cpu or cuda")
     one.add_argument("--threads", type=int, default=2)
@@ -70,7 +107,7 @@ def add_files(commands) -> None:
     one = commands.add_parser("export", help="write a checkpoint's model as ONNX")
     one.add_argument("checkpoint", type=Path)
     one.add_argument("out", type=Path)
-    one.add_argument("--size", default="640", help="side of the input, or HxW, or any [default: 640]")
+    one.add_argument("--size", type=size, default="640", help="side of the input, or HxW, or any [default: 640]")
     one.add_argument("--half-weights", action="store_true", help="store weights in half precision: half the size, the same speed")
     one.set_defaults(run=run_export)
 
@@ -78,7 +115,7 @@ def add_files(commands) -> None:
     one.add_argument("model", type=Path)
     one.add_argument("out", type=Path)
     one.add_argument("frames", type=Path, nargs="+", help="folders of frames to calibrate on, never those it is judged by")
-    one.add_argument("--most", type=int, default=32, help="frames of each folder")
+    one.add_argument("--most", type=positive, default=32, help="frames of each folder")
     one.set_defaults(run=run_quantize)
 
     one = commands.add_parser("accuracy", help="print tables of how models do on val, as recorded and as other microscopes show it")
@@ -89,7 +126,7 @@ def add_files(commands) -> None:
 
     one = commands.add_parser("describe", help="write the manifest and the model card beside an ONNX file")
     one.add_argument("model", type=Path)
-    one.add_argument("reports", nargs="*", metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
+    one.add_argument("reports", nargs="*", type=named, metavar="NAME=REPORT", help="reports of `cellsegd eval --json`")
     one.add_argument(
         "--folds", nargs="+", action="append", default=[], metavar=("NAME", "REPORT"), help="reports of a cross-validation's folds"
     )
@@ -120,6 +157,8 @@ def run_left_out(args) -> None:
     from cellnet import folds, pack
 
     _, left_out = folds.split(pack.load(args.packed), args.fold)
+    if not left_out:
+        raise ValueError(f"fold {args.fold}: no image is in it, there are fewer groups than folds")
     folds.place(args.data, args.out, left_out)
     print(f"{args.out}: {len(left_out)} images")
 
@@ -140,6 +179,8 @@ def run_fit(args) -> None:
         start = last
     if start.exists():
         state = trainer.load(start, device, args.batch, args.rate)
+        if state.tail and state.step >= state.tail.first + state.tail.steps:
+            raise SystemExit(f"{start}: its tail is over; a run that goes on has no tail yet")
         for name, had in (
             ("shape", next((name for name, shape in shapes.items() if shape == state.network.shape), "another")),
             ("input", state.mix.input),
@@ -159,8 +200,10 @@ def run_fit(args) -> None:
         mix = replace(mix, input=args.input or mix.input)
         state = trainer.fresh(shapes[args.shape or "standard"], plan, mix, args.fold or "")
     if args.decay:
-        state.tail = tail_of(state, start, last, args.decay)
-    elif state.tail and start == last:
+        state.tail = tail_of(state, start, last, args)
+    elif state.tail:
+        if args.steps:
+            raise SystemExit(f"--steps {args.steps}: {start} is in its tail, which ends at {state.tail.first + state.tail.steps}")
         print(f"in its tail until step {state.tail.first + state.tail.steps}")
     samples, _ = folds.split(pack.load(args.data), state.fold)
     sitting = trainer.Sitting(
@@ -172,29 +215,25 @@ def run_fit(args) -> None:
     print(f"stopped at step {state.step} after {state.seconds / 3600:.2f} h")
 
 
-def tail_of(state, start: Path, last: Path, steps: int):
+def tail_of(state, start: Path, last: Path, args):
     """The tail that `--decay` asks for: a new one, or the one that was begun."""
     from cellnet import trainer
 
     if state.tail is None:
         if start == last and last.exists():
             raise SystemExit(f"--decay: {last} is a run that may go on; give its tail another folder, and this one as --from")
-        return trainer.Tail(state.step, steps)
-    if state.tail.steps != steps:
-        raise SystemExit(f"--decay {steps}: {start} is in a tail of {state.tail.steps} steps")
+        return trainer.Tail(state.step, args.decay)
+    if state.tail.steps != args.decay:
+        raise SystemExit(f"--decay {args.decay}: {start} is in a tail of {state.tail.steps} steps")
+    if args.start and args.start.exists() and trainer.load(args.start).step != state.tail.first:
+        raise SystemExit(f"--from {args.start}: {start} is in a tail from step {state.tail.first} on; give another tail another folder")
     return state.tail
 
 
 def run_export(args) -> None:
     from cellnet import export, trainer
 
-    size = None
-    if args.size != "any":
-        sides = [int(side) for side in args.size.split("x")]
-        size = (sides[0], sides[-1])
-        if len(sides) > 2 or any(side < 32 or side % 32 for side in size):
-            raise SystemExit(f"--size {args.size}: wanted multiples of 32, as 640 or 480x640")
-    export.export(trainer.average_of(args.checkpoint), args.out, size, args.half_weights)
+    export.export(trainer.average_of(args.checkpoint), args.out, args.size, args.half_weights)
     print(args.out)
 
 
@@ -219,12 +258,9 @@ def run_describe(args) -> None:
         args.name or args.model.stem, args.version, args.precision, args.um_per_px, args.confidence, args.iou, args.training
     )
     sha256 = manifest.sha256_of(args.model)
-    figures = []
-    for report in args.reports:
-        name, _, path = report.partition("=")
-        figures.append(manifest.measured(name, Path(path), sha256))
+    figures = [manifest.measured(name, path, sha256, facts) for name, path in args.reports]
     for name, *paths in args.folds:
-        figures.append(manifest.cross_validated(name, [Path(path) for path in paths]))
+        figures.append(manifest.cross_validated(name, [Path(path) for path in paths], facts))
     for text, path in (
         (manifest.manifest_text(args.model, facts, figures), args.model.with_suffix(".toml")),
         (manifest.card_text(args.model, facts, figures), args.model.with_suffix(".md")),

@@ -24,9 +24,10 @@ def split(samples: list[Sample], fold: str) -> tuple[list[Sample], list[Sample]]
     """(trained on, left out) of "k/n"; everything and nothing of an empty text."""
     if not fold:
         return samples, []
-    left_out, n = (int(part) for part in fold.split("/"))
-    if not 0 <= left_out < n:
-        raise ValueError(f"fold {fold}: wanted k/n with 0 <= k < n")
+    left_out, slash, n = fold.partition("/")
+    if not (slash and left_out.isdecimal() and n.isdecimal() and int(left_out) < int(n) and int(n) > 1):
+        raise ValueError(f"fold {fold}: wanted k/n with 0 <= k < n and n of 2 or more")
+    left_out, n = int(left_out), int(n)
     folds = fold_of([sample.entry for sample in samples], n)
     kept = [sample for sample in samples if folds[sample.entry.group] != left_out]
     return kept, [sample for sample in samples if folds[sample.entry.group] == left_out]

@@ -60,25 +60,37 @@ class Measured:
         return f"{self.name}, cross-validated" if self.of_folds else self.name
 
 
-def measured(name: str, report: Path, sha256: str) -> Measured:
-    """From a report, which must be of this very file."""
+def measured(name: str, report: Path, sha256: str, facts: Facts) -> Measured:
+    """From a report, which must be of this very file at these thresholds."""
     values = json.loads(report.read_text())
     models = [model for model in values["models"] if model["sha256"] == sha256]
     if not models:
         raise ValueError(f"{report}: not of the model with sha256 {sha256}")
+    _at(facts, models[0], report)
     scores = models[0]["all"]
-    f1 = {at["iou"]: at["f1"] for at in scores["at"]}
-    return Measured(name, values["n_images"], values["labelled"], f1[0.5], f1[0.75], scores["mean_iou"])
+    f1 = {at["iou"]: at["f1"] or 0.0 for at in scores["at"]}
+    return Measured(name, values["n_images"], values["labelled"], f1[0.5], f1[0.75], scores["mean_iou"] or 0.0)
 
 
-def cross_validated(name: str, reports: list[Path]) -> Measured:
+def _at(facts: Facts, model: dict, report: Path) -> None:
+    """Refuses figures at other thresholds than the manifest's."""
+    used = model["thresholds"]
+    for key, wanted in (("confidence", facts.confidence), ("iou", facts.iou), ("class_agnostic", True)):
+        if abs(used[key] - wanted) > 1e-6:
+            raise ValueError(f"{report}: at {key} {used[key]}, the manifest is to say {wanted}")
+
+
+def cross_validated(name: str, reports: list[Path], facts: Facts) -> Measured:
     """From the reports of all folds, each of the one model that did not see its images. Cells are counted over all of them."""
+    if not reports:
+        raise ValueError(f"{name}: no reports of folds")
     images = labelled = found = 0
     right, overlap = {0.5: 0, 0.75: 0}, 0.0
     for report in reports:
         values = json.loads(report.read_text())
         if len(values["models"]) != 1:
             raise ValueError(f"{report}: of {len(values['models'])} models, wanted the one of its fold")
+        _at(facts, values["models"][0], report)
         scores = values["models"][0]["all"]
         images += values["n_images"]
         labelled += scores["labelled"]

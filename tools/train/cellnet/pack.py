@@ -66,26 +66,28 @@ class Sample:
 
 
 def pack(data: Path, out: Path) -> list[Entry]:
-    """Writes `out` from the folders under `data`. Images to judge by (`val`) are not even packed."""
+    """Writes `out` from the folders under `data`, whole or not at all. Images to judge by (`val`) are not even packed."""
     entries = []
     out.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+    part = out.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         for source in SOURCES:
             folder = data / source.folder / "train"
             paths = sorted((folder / "images").glob("*.png"))
-            fields = fields_of({path.stem: _read(path) for path in paths})
+            groups = groups_of({path.stem: _read(path) for path in paths})
             for path in paths:
                 labels = _read(folder / "masks" / path.name)
                 image, low, high = stored(_read(path))
                 if image.shape != labels.shape:
                     raise ValueError(f"{path}: image {image.shape} and labels {labels.shape} differ in size")
-                group = f"{source.folder}/{group_of(fields[path.stem])}"
+                group = f"{source.folder}/{groups[path.stem]}"
                 entries.append(Entry(path.stem, source.folder, source.class_index, low, high, group))
                 for kind, pixels in (("image", image), ("labels", labels.astype(np.uint16))):
                     archive.writestr(_member(entries[-1], kind), cv2.imencode(".png", pixels, _SMALL)[1].tobytes())
         if not entries:
             raise FileNotFoundError(f"no images under {data}: wanted SOURCE/train/images of {[source.folder for source in SOURCES]}")
         archive.writestr("index.json", json.dumps([asdict(entry) for entry in entries], indent=1))
+    part.replace(out)
     return entries
 
 
@@ -141,6 +143,15 @@ def stored(image: np.ndarray) -> tuple[np.ndarray, float, float]:
     packed = np.clip((values - least) * (MOST / 2 / span), 0, MOST / 2).round().astype(np.uint8) * 2
     low, high = (low - least) / span, (high - least) / span
     return packed, float(low), float(max(high, low + 0.01))
+
+
+def groups_of(images: dict[str, np.ndarray]) -> dict[str, str]:
+    """The group of each image by its name: those of one field, and those of fields that overlap. Named for one of them."""
+    groups = {name: group_of(name) for name in images}
+    for name, field in fields_of(images).items():
+        one, other = sorted((groups[name], groups[field]))
+        groups = {each: one if group == other else group for each, group in groups.items()}
+    return groups
 
 
 def group_of(stem: str) -> str:

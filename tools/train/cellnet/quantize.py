@@ -28,6 +28,8 @@ class Frames(CalibrationDataReader):
 
 def quantize(model: Path, out: Path, paths: list[Path]) -> None:
     """Writes the QDQ version of `model`, a file with a fixed input size."""
+    if out.resolve() == model.resolve():
+        raise ValueError(f"{out}: would replace the file that it is made of")
     prepared = out.with_suffix(".prepared.onnx")
     try:
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)

@@ -12,14 +12,14 @@ LEAST = 12
 """Smaller masks, in pixels a side, are not looked at: a few pixels are always straight."""
 
 
-def share(annotations: Path) -> float:
-    """Of masks that do not touch the frame's edge how many have a straight side: 0 to 1. `annotations` is truth.json or
-    detections-MODEL.json of `cellsegd eval --out`."""
+def share(annotations: Path) -> float | None:
+    """Of masks that do not touch the frame's edge how many have a straight side: 0 to 1, None where there is no such mask.
+    `annotations` is truth.json or detections-MODEL.json of `cellsegd eval --out`."""
     values = json.loads(annotations.read_text())
     rows = values["annotations"] if isinstance(values, dict) else values
     looked_at = [is_straight(coco.decode(row["segmentation"]).astype(bool)) for row in rows]
     known = [straight for straight in looked_at if straight is not None]
-    return sum(known) / max(len(known), 1)
+    return sum(known) / len(known) if known else None
 
 
 def is_straight(mask: np.ndarray) -> bool | None:

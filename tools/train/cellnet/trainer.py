@@ -8,6 +8,7 @@ that was stopped goes on with the very crops it would have seen.
 
 import json
 import os
+import pickle
 import signal
 import time
 from copy import deepcopy
@@ -145,11 +146,17 @@ def save(state: State, path: Path) -> None:
 
 def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | None = None, rate: float | None = None) -> State:
     """Goes on where `path` stopped; with another batch or rate if they are given, on another machine say."""
-    values = torch.load(path, map_location=device, weights_only=True)
+    try:
+        values = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: no checkpoint, or one that is cut off") from error
     plan = known(Plan, values["plan"])
     # Crops are counted, not batches: another batch goes on behind the crops that were seen.
     step = values["step"]
+    tail = Tail(**values["tail"]) if values.get("tail") else None
     if batch is not None and batch != plan.batch:
+        if tail:
+            raise ValueError(f"{path}: batch {batch}, but it is in a tail of {tail.steps} steps of {plan.batch} crops")
         step = step * plan.batch // batch
         plan = replace(plan, batch=batch)
     if rate is not None:
@@ -161,7 +168,6 @@ def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | No
     optimiser = optimiser_of(network, plan)
     optimiser.load_state_dict(values["optimiser"])
     mix, weights = known(Mix, values["mix"]), known(Weights, values.get("weights", {}))
-    tail = Tail(**values["tail"]) if values.get("tail") else None
     return State(network, average, optimiser, plan, mix, values["fold"], weights, tail, step, values["seconds"])
 
 
@@ -194,7 +200,12 @@ def run(state: State, samples: list[Sample], sitting: Sitting) -> State:
     sitting.out.mkdir(parents=True, exist_ok=True)
     with _Stop() as stopped:
         ended = _steps(state, samples, sitting, stopped)
-    save(state, sitting.out / ("decayed.pt" if ended and state.tail else "last.pt"))
+    if ended and state.tail:
+        save(state, sitting.out / "decayed.pt")
+        # It would be taken for a tail that goes on.
+        (sitting.out / "last.pt").unlink(missing_ok=True)
+    else:
+        save(state, sitting.out / "last.pt")
     return state
 
 
@@ -217,13 +228,7 @@ def _steps(state: State, samples: list[Sample], sitting: Sitting, stopped: "_Sto
         rate = plan.rate * min(1.0, (state.step + 1) / plan.warm_up) * (tail.rate(state.step) if tail else 1)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
-        try:
-            batch = next(batches).to(device)
-        except RuntimeError:
-            # Who stops a whole group of processes stops the makers of crops, too.
-            if stopped:
-                return False
-            raise
+        batch = next(batches).to(device)
         images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             raw = forward(images)
@@ -263,9 +268,16 @@ def loader(state: State, samples: list[Sample], sitting: Sitting) -> DataLoader:
         sampler=From(state.step * state.plan.batch),
         collate_fn=batch_of,
         num_workers=sitting.workers,
+        worker_init_fn=_go_on,
         prefetch_factor=4 if sitting.workers else None,
         pin_memory=sitting.device.type == "cuda",
     )
+
+
+def _go_on(worker: int) -> None:
+    """Who stops a whole group of processes does not stop the makers of crops: they end with the run, when it has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """A run can be stopped, go on, and learns."""
 
 import json
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -48,6 +49,9 @@ def stopping(at: int, follow=trainer.follow):
     def follow_and_stop(average, network, keep, step):
         follow(average, network, keep, step)
         if step == at:
+            # As where a whole group of processes is asked to stop.
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
 
     return follow_and_stop
@@ -61,10 +65,11 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(samples, tmp_path):
     assert all(torch.equal(one, other) for one, other in zip(weights_of(whole), weights_of(again), strict=True))
 
 
-def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_asks_it_to_stop_loses_nothing(samples, tmp_path, monkeypatch, workers):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(trainer, "follow", stopping(3))
-    state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path))
+    state = trainer.run(trainer.fresh(SHAPES["nano"], PLAN, MIX), samples, sitting(tmp_path, workers=workers))
     assert state.step == 3 and signal.getsignal(signal.SIGTERM) is before
     assert trainer.load(tmp_path / "last.pt").step == state.step
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".jsonl") == ["last.pt"]
@@ -175,3 +180,42 @@ def test_a_tail_has_a_folder_of_its_own_and_is_gone_on_with(samples, tmp_path, m
     fit(tail, "--from", run / "last.pt", "--decay", 4)
     assert trainer.load(tail / "decayed.pt").step == 6
     assert trainer.load(run / "last.pt").step == 2
+    assert not (tail / "last.pt").exists(), "it would be taken for a tail that goes on"
+    with pytest.raises(SystemExit, match="its tail is over"):
+        fit(tmp_path / "other", "--from", tail / "decayed.pt")
+
+
+def test_a_tail_is_gone_on_with_as_it_was_begun(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("cellnet.pack.load", lambda path: samples)
+    state = trainer.fresh(SHAPES["nano"], PLAN, MIX)
+    trainer.save(state, tmp_path / "later.pt")
+    state.tail, state.step = trainer.Tail(3, 4), 5
+    trainer.save(state, tmp_path / "last.pt")
+    for asked, message in (
+        (("--batch", "4"), "batch 4, but it is in a tail of 4 steps of 2 crops"),
+        (("--steps", "9"), "in its tail, which ends at 7"),
+        (("--decay", "4", "--from", str(tmp_path / "later.pt")), "in a tail from step 3 on"),
+    ):
+        monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path), *asked])
+        with pytest.raises(SystemExit, match=message):
+            commands.main()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [("--decay", "-1"), ("--decay", "0"), ("--steps", "-1"), ("--batch", "0"), ("--input", "300")],
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path, monkeypatch, capsys, asked):
+    monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path), *asked])
+    with pytest.raises(SystemExit) as refused:
+        commands.main()
+    assert refused.value.code == 2
+    assert f"argument {asked[0]}: {asked[1]}: wanted" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_cut_off_is_named(tmp_path, monkeypatch):
+    trainer.save(trainer.fresh(SHAPES["nano"], PLAN, MIX), tmp_path / "last.pt")
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:20_000])
+    monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path)])
+    with pytest.raises(SystemExit, match="last.pt: no checkpoint, or one that is cut off"):
+        commands.main()
