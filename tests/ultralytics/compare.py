@@ -8,7 +8,7 @@ from theirs import CONFIDENCE, Found
 
 # A score this near to the threshold may fall on either side.
 SCORE_TOLERANCE = 0.01
-# A mask of so few pixels at its box's edge comes and goes with the box's last bit.
+# A mask of so few pixels at its box's edge, or in a box thinner than a pixel, comes and goes with the box's last bit.
 TINY = 16
 
 
@@ -52,12 +52,12 @@ def agreement(ours: list[Instance], theirs: Found) -> Agreement:
     alone = [
         f"ours {each.score:.4f} {each.box}"
         for i, each in enumerate(ours)
-        if i not in ours_paired and each.score > sure and each.mask.sum() > TINY
+        if i not in ours_paired and each.score > sure and lasts(each.box, each.mask)
     ]
     alone += [
         f"theirs {score:.4f} {box}"
         for j, (score, box) in enumerate(zip(theirs.scores, theirs.boxes))
-        if j not in theirs_paired and score > sure and theirs.masks[j].sum() > TINY
+        if j not in theirs_paired and score > sure and lasts(box, theirs.masks[j])
     ]
     return Agreement(
         n_ours=len(ours),
@@ -67,6 +67,10 @@ def agreement(ours: list[Instance], theirs: Found) -> Agreement:
         score_differences=np.array([abs(ours[i].score - theirs.scores[j]) for i, j in pairs]),
         alone=alone,
     )
+
+
+def lasts(box: np.ndarray, mask: np.ndarray) -> bool:
+    return mask.sum() > TINY and (box[2:] - box[:2]).min() >= 1
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
