@@ -3,6 +3,7 @@
 import argparse
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 SHAPES = ("standard", "wide", "nano")
@@ -87,7 +88,7 @@ def add_fit(commands) -> None:
     one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
     one.add_argument("--steps", type=positive, default=0, help="stop at this step")
     one.add_argument("--decay", type=positive, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps: decayed.pt")
-    one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from [default: OUT/last.pt, else from scratch]")
+    one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from, or an ONNX file to begin with [default: OUT/last.pt, else from scratch]")
     one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
     one.add_argument("--input", type=side, help="side of the letterbox that a new network is made for [default: 640]")
     one.add_argument("--fold", metavar="K/N", help="leave out the K-th of N parts")
@@ -99,6 +100,7 @@ def add_fit(commands) -> None:
     one.add_argument("--workers", type=int, default=1, help="processes that make crops")
     one.add_argument("--save-minutes", type=float, default=5)
     one.add_argument("--keep-steps", type=int, default=2000, help="keep a checkpoint of every so many steps; 0: none")
+    one.add_argument("--bfloat16", action="store_true", help="compute in bfloat16 also on a CPU, for one that has instructions for it")
     one.add_argument("--compile", action="store_true", help="let PyTorch compile the network")
     one.set_defaults(run=run_fit)
 
@@ -167,52 +169,79 @@ def run_fit(args) -> None:
     import torch
 
     from cellnet import folds, pack, trainer
-    from cellnet.crops import Mix
-    from cellnet.network import SHAPES as shapes
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     last = args.out / "last.pt"
     start = args.start or last
-    if args.decay and last.exists():
-        # A tail that was stopped goes on; a run that may go on is not overwritten by its own tail.
+    if last.exists() and (args.decay or start.suffix == ".onnx"):
+        # A tail that was stopped goes on, and so does what began with a file; a run is not overwritten by its own tail.
         start = last
-    if start.exists():
-        state = trainer.load(start, device, args.batch, args.rate)
-        if state.tail and state.step >= state.tail.first + state.tail.steps:
-            raise SystemExit(f"{start}: its tail is over; a run that goes on has no tail yet")
-        for name, had in (
-            ("shape", next((name for name, shape in shapes.items() if shape == state.network.shape), "another")),
-            ("input", state.mix.input),
-            ("fold", state.fold or "of none left out"),
-            ("seed", state.mix.seed),
-        ):
-            asked = getattr(args, name)
-            if asked is not None and asked != had:
-                raise SystemExit(f"--{name} {asked}: {start} was begun with {name} {had}")
-        print(f"goes on from {start}: step {state.step}, {state.seconds / 3600:.2f} h")
-    elif args.start:
+
+    @cache
+    def samples(fold: str) -> list[pack.Sample]:
+        return folds.split(pack.load(args.data), fold)[0]
+
+    if args.start and not start.exists():
         raise SystemExit(f"{start}: no such checkpoint")
+    if start.suffix == ".onnx" or not start.exists():
+        state = begun(start, samples, args)
     else:
-        plan = trainer.Plan()
-        plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
-        mix = Mix(seed=args.seed or 0)
-        mix = replace(mix, input=args.input or mix.input)
-        state = trainer.fresh(shapes[args.shape or "standard"], plan, mix, args.fold or "")
+        state = gone_on_with(start, device, args)
     if args.decay:
         state.tail = tail_of(state, start, last, args)
     elif state.tail:
         if args.steps:
             raise SystemExit(f"--steps {args.steps}: {start} is in its tail, which ends at {state.tail.first + state.tail.steps}")
         print(f"in its tail until step {state.tail.first + state.tail.steps}")
-    samples, _ = folds.split(pack.load(args.data), state.fold)
     sitting = trainer.Sitting(
-        args.out, args.minutes, args.steps, args.save_minutes, args.keep_steps, args.workers, device, args.compile
+        args.out, args.minutes, args.steps, args.save_minutes, args.keep_steps, args.workers, device, args.bfloat16, args.compile
     )
     n_parameters = sum(p.numel() for p in state.network.parameters())
-    print(f"{len(samples)} images, {n_parameters / 1e6:.2f} M parameters, process {os.getpid()}", flush=True)
-    state = trainer.run(state, samples, sitting)
+    print(f"{len(samples(state.fold))} images, {n_parameters / 1e6:.2f} M parameters, process {os.getpid()}", flush=True)
+    state = trainer.run(state, samples(state.fold), sitting)
     print(f"stopped at step {state.step} after {state.seconds / 3600:.2f} h")
+
+
+def begun(start: Path, samples, args):
+    """A run at its first step: from scratch, or with the network of an ONNX file."""
+    from cellnet import trainer
+    from cellnet.crops import Mix
+    from cellnet.network import SHAPES as shapes
+
+    plan = trainer.Plan()
+    plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
+    mix = Mix(seed=args.seed or 0)
+    mix = replace(mix, input=args.input or mix.input)
+    fold = args.fold or ""
+    if start.suffix != ".onnx":
+        return trainer.fresh(shapes[args.shape or "standard"], plan, mix, fold)
+    for name in ("shape", "decay"):
+        if getattr(args, name):
+            raise SystemExit(f"--{name} {getattr(args, name)}: {start} is a model to begin with: its shape is its own, a tail comes later")
+    print(f"begins with {start}")
+    return trainer.begun_with(start, samples(fold), plan, mix, fold)
+
+
+def gone_on_with(start: Path, device, args):
+    """The run of a checkpoint, which has to be what is asked for."""
+    from cellnet import trainer
+    from cellnet.network import SHAPES as shapes
+
+    state = trainer.load(start, device, args.batch, args.rate)
+    if state.tail and state.step >= state.tail.first + state.tail.steps:
+        raise SystemExit(f"{start}: its tail is over; a run that goes on has no tail yet")
+    for name, had in (
+        ("shape", next((name for name, shape in shapes.items() if shape == state.network.shape), "another")),
+        ("input", state.mix.input),
+        ("fold", state.fold or "of none left out"),
+        ("seed", state.mix.seed),
+    ):
+        asked = getattr(args, name)
+        if asked is not None and asked != had:
+            raise SystemExit(f"--{name} {asked}: {start} was begun with {name} {had}")
+    print(f"goes on from {start}: step {state.step}, {state.seconds / 3600:.2f} h")
+    return state
 
 
 def tail_of(state, start: Path, last: Path, args):

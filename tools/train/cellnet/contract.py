@@ -18,3 +18,6 @@ SHOWN = (0.5, 99.5)
 
 MIN_SPAN_OF_FULL_RANGE = 0.006
 """Percentiles closer than this share of the camera's range are not stretched."""
+
+SHAPE = "cellnet.shape"
+"""Under which an ONNX file's metadata says what its network is made of."""

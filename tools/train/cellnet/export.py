@@ -5,6 +5,7 @@ the sigmoid, coefficients; `output1` [1, 32, H/4, W/4]. Of a fixed size the grap
 size, slices, reshapes and arithmetic; of any size also the shapes that these need.
 """
 
+import json
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellnet.contract import CLASSES, STRIDES
+from cellnet.contract import CLASSES, SHAPE, STRIDES
 from cellnet.half import store_half
 from cellnet.network import Network, anchors, fused
 
@@ -77,6 +78,7 @@ def export(network: Network, path: Path, size: tuple[int, int] | None, half_weig
         )
     model = onnx.load(str(path))
     about = {"task": "segment", "stride": str(max(STRIDES)), "names": str(dict(enumerate(CLASSES))), "batch": "1"}
+    about[SHAPE] = json.dumps(network.shape.to_dict())
     if size is not None:
         about["imgsz"] = str([height, width])
     onnx.helper.set_model_props(model, about)

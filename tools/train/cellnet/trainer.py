@@ -24,6 +24,7 @@ from cellnet.crops import Crops, Mix
 from cellnet.loss import Losses, Weights, losses
 from cellnet.network import Network, Shape
 from cellnet.pack import Sample
+from cellnet.restore import restored
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Tail:
 TAIL_MIX = {"near": 0.75, "changed": 0.5}
 """A tail's crops are nearer to what the daemon will show."""
 
+MEASURED_CROPS = 64
+"""What a network from a file is shown before it goes on learning."""
+
 MOST_SKIPPED = 5
 """So many steps in a row without finite gradients end a run; what it saved before stays."""
 
@@ -97,6 +101,9 @@ class Sitting:
     """Every so many steps a checkpoint `step_NNNNN.pt` is written that nothing overwrites; 0: never."""
     workers: int = 1
     device: torch.device = torch.device("cpu")
+    bfloat16: bool = False
+    """Whether the network computes in bfloat16, losses and weights stay float32; always on a GPU. For processors that have
+    instructions for it."""
     compiled: bool = False
     """Whether PyTorch compiles the network: a minute at the start, a fifth less for each step on a CPU."""
     log_steps: int = 100
@@ -106,7 +113,18 @@ class Sitting:
 def fresh(shape: Shape, plan: Plan, mix: Mix, fold: str = "") -> State:
     """A run at step 0. The same seed gives the same weights."""
     torch.manual_seed(mix.seed)
-    network = Network(shape)
+    return _begun(Network(shape), plan, mix, fold)
+
+
+def begun_with(model: Path, samples: list[Sample], plan: Plan, mix: Mix, fold: str = "") -> State:
+    """A run at step 0 that begins with the network of an ONNX file of ours; ValueError if `model` is none."""
+    crops = Crops(samples, mix)
+    batches = (batch_of([crops[i] for i in range(start, start + 8)]) for start in range(0, MEASURED_CROPS, 8))
+    torch.manual_seed(mix.seed)
+    return _begun(restored(model, (batch.images.expand(-1, 3, -1, -1) for batch in batches)), plan, mix, fold)
+
+
+def _begun(network: Network, plan: Plan, mix: Mix, fold: str) -> State:
     return State(network, deepcopy(network), optimiser_of(network, plan), plan, mix, fold)
 
 
@@ -230,7 +248,7 @@ def _steps(state: State, samples: list[Sample], sitting: Sitting, stopped: "_Sto
             group["lr"] = rate
         batch = next(batches).to(device)
         images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=layout)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=sitting.bfloat16 or device.type == "cuda"):
             raw = forward(images)
         parts = losses(raw, batch, state.weights)
         total = parts.total(state.weights)

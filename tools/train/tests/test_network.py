@@ -1,5 +1,7 @@
 """The network and its ONNX files keep the contract, and say the same."""
 
+import cv2
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -8,6 +10,8 @@ from cellnet import commands
 from cellnet.contract import CLASSES
 from cellnet.export import OPSET, export
 from cellnet.network import SHAPES, Network, anchors, boxes_of, fused
+from cellnet.quantize import quantize
+from cellnet.restore import restored
 
 SIZE = (96, 128)
 
@@ -80,3 +84,43 @@ def test_the_onnx_file_says_what_the_network_says(network, size, tmp_path):
         assert torch.allclose(detections[0, 4:6].T, raw.logits[0].sigmoid(), atol=1e-5)
         assert torch.allclose(detections[0, 6:].T, raw.coefficients[0], atol=1e-4)
         assert torch.allclose(prototypes, raw.prototypes, atol=1e-4)
+
+
+@pytest.mark.parametrize("half_weights", [False, True])
+def test_a_network_comes_back_from_its_file(network, tmp_path, half_weights):
+    path = tmp_path / "model.onnx"
+    export(network, path, SIZE, half_weights)
+    seen = [torch.rand(4, 3, *SIZE) for _ in range(2)]
+    again = restored(path, seen)
+    # Half precision keeps 11 bits of each weight.
+    exact = 2e-2 if half_weights else 1e-4
+    for images in (torch.rand(1, 3, *SIZE), torch.cat(seen)):
+        with torch.no_grad():
+            one, other = network.eval()(images), again.eval()(images)
+        for name in ("distances", "logits", "coefficients", "prototypes"):
+            assert torch.allclose(getattr(one, name), getattr(other, name), atol=exact), name
+    # In training it normalises by the batch: of what it was measured on that says the same.
+    with torch.no_grad():
+        trained = again.train()(torch.cat(seen))
+    assert torch.allclose(trained.logits, other.logits, atol=exact)
+    assert trained.dense is not None
+    lengths = again.stage8[0][0].weight.flatten(1).norm(dim=1)
+    assert torch.allclose(lengths, torch.full_like(lengths, 3**-0.5))
+
+
+def test_training_begins_with_no_foreign_file(network, tmp_path):
+    path, size = tmp_path / "model.onnx", (96, 96)
+    export(network, path, size)
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:5000])
+    cv2.imwrite(str(tmp_path / "frame.png"), np.random.default_rng(0).integers(0, 255, size, np.uint8))
+    quantize(path, tmp_path / "int8.onnx", [tmp_path / "frame.png"])
+    for name, message in (
+        ("foreign", "only from what `python tools/train export` wrote"),
+        ("cut", "no ONNX file"),
+        ("int8", "float version"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}.onnx: .*{message}"):
+            restored(tmp_path / f"{name}.onnx", [torch.rand(1, 3, *size)])

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 import torch
 from cellnet import commands, trainer
 from cellnet.crops import Mix
+from cellnet.export import export
 from cellnet.loss import Weights
 from cellnet.network import SHAPES
 from cellnet.pack import Entry, Sample
@@ -219,3 +221,35 @@ def test_a_checkpoint_that_is_cut_off_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["train", "fit", "data.zip", str(tmp_path)])
     with pytest.raises(SystemExit, match="last.pt: no checkpoint, or one that is cut off"):
         commands.main()
+
+
+def test_a_run_begins_with_a_model_and_is_gone_on_with(samples, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cellnet.pack.load", lambda path: samples)
+    model, out = tmp_path / "model.onnx", tmp_path / "run"
+    state = trainer.fresh(SHAPES["nano"], PLAN, MIX)
+    for module in state.network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # So few steps would not tell it what it sees at rest.
+            module.momentum = 0.3
+    trainer.run(state, samples, sitting(tmp_path, steps=40, log_steps=20))
+    export(state.network, model, None)
+
+    def fit(*args):
+        command = ["train", "fit", "data.zip", out, "--from", model, "--batch", 2, "--workers", 0, *args]
+        monkeypatch.setattr("sys.argv", [*map(str, command)])
+        commands.main()
+
+    for asked in (("--decay", 4), ("--shape", "nano")):
+        with pytest.raises(SystemExit, match=f"{asked[0]} {asked[1]}: .*model.onnx is a model to begin with"):
+            fit(*asked)
+    monkeypatch.setattr(trainer, "Sitting", partial(trainer.Sitting, log_steps=5))
+    monkeypatch.setattr("cellnet.crops.Mix", partial(Mix, side=MIX.side, nothing=MIX.nothing))
+    fit("--steps", 5)
+    fit("--steps", 10)
+    told = capsys.readouterr().out
+    assert f"begins with {model}" in told and f"goes on from {out / 'last.pt'}: step 5" in told
+    assert trainer.load(out / "last.pt").step == 10
+    (_, last), (again, _) = (
+        [json.loads(line)["score"] for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (tmp_path, out)
+    )
+    assert again < 1.2 * last, "what was learnt is not lost"
