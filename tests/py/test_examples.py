@@ -293,7 +293,7 @@ def test_the_call_of_labview_has_big_endian_pixels(http):
     image[(x - 1000) ** 2 + (y - 900) ** 2 < 160**2] = 30_000
     body, _ = asked(http + path, image.astype(">u2").tobytes(), Content_Type="application/octet-stream", Accept="application/json")
     [cell] = json.loads(body)["frame"]["segmentation"]["instances"]
-    assert cell["box"]["x0"] == pytest.approx(840, abs=20) and cell["box"]["y1"] == pytest.approx(1060, abs=20)
+    assert cell["box"]["x0"] == pytest.approx(840, abs=40) and cell["box"]["y1"] == pytest.approx(1060, abs=40)
 
 
 def test_the_call_of_qupath_is_answered_with_polygons_that_it_reads(http):

@@ -62,7 +62,7 @@ def test_opening_says_everything_that_was_settled(daemon):
     assert settled.outputs.masks == pb.MASK_ENCODING_COCO_RLE
     assert settled.outputs.HasField("label_image") and not settled.outputs.label_image
     assert settled.thresholds.confidence == pytest.approx(0.35)
-    assert settled.thresholds.iou == pytest.approx(0.6) and settled.thresholds.class_agnostic
+    assert settled.thresholds.iou == pytest.approx(0.5) and settled.thresholds.class_agnostic
     assert settled.thresholds.max_cells == 5000
     percentiles = settled.normalization.percentiles
     assert (percentiles.low, percentiles.high) == (0.5, 99.5)

@@ -104,8 +104,8 @@ def test_a_halved_network_answers_as_the_whole_one(tmp_path, version):
     sessions = [onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (source, model)]
     frame = np.random.default_rng(1).random(sessions[0].get_inputs()[0].shape, np.float32)
     whole, halved = (session.run(["output0", "output1"], {"images": frame}) for session in sessions)
-    # A box in pixels, then scores of 0 to 1.
-    assert np.abs(whole[0][:, :4] - halved[0][:, :4]).max() < 0.5
+    # A box in pixels, of every anchor, though nothing is to be found in noise; then scores of 0 to 1.
+    assert np.abs(whole[0][:, :4] - halved[0][:, :4]).max() < 1
     assert np.abs(whole[0][:, 4:6] - halved[0][:, 4:6]).max() < 0.01
     assert np.abs(whole[1] - halved[1]).max() < 0.01 * np.abs(whole[1]).max()
 

@@ -113,14 +113,20 @@ fn the_bundled_model_is_the_one_its_manifest_describes() {
     assert_eq!(spec.normalization, percentiles);
     assert_eq!(
         (spec.thresholds.confidence, spec.thresholds.iou),
-        (0.35, 0.6)
+        (0.35, 0.5)
     );
     assert!(spec.thresholds.class_agnostic);
     assert_eq!(spec.thresholds.max_cells, 5000);
     assert_eq!(spec.trained_um_per_px, Some(0.87));
     assert!(model.operators.contains("Conv") && !model.operators.contains("ConvInteger"));
     assert!(model.provenance.licence.contains("MIT OR Apache-2.0"));
-    assert!(model.provenance.data.contains("CC0") && model.provenance.metrics.contains("0.845"));
+    assert!(
+        model.provenance.data.contains("CC0")
+            && model
+                .provenance
+                .metrics
+                .contains("T98G phase contrast, 4 images")
+    );
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn the_kernels_around_the_network_say_what_the_cpu_lane_says() {
     }
     // The cases are what they are called.
     assert!(
-        n_cells[0] > 30 && n_cells[1] > 100 && n_cells[2] == 9 && n_cells[5] > 100,
+        n_cells[0] > 30 && n_cells[1] > 100 && n_cells[2] == 9 && n_cells[5] > 30,
         "{n_cells:?}"
     );
     for code in [
