@@ -98,7 +98,7 @@ impl Scene {
 fn thresholds() -> Thresholds {
     Thresholds {
         confidence: 0.35,
-        iou: 0.6,
+        iou: 0.5,
         class_agnostic: true,
         max_cells: 5000,
         min_area_px: 0,

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from fastapi import FastAPI, Request, Response
 
-CONFIDENCE, IOU, FILL = 0.35, 0.6, 114 / 255
+CONFIDENCE, IOU, FILL = 0.35, 0.5, 114 / 255
 THREADS = int(os.environ.get("PEER_THREADS", "1"))
 
 cv2.setNumThreads(THREADS)

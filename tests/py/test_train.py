@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -333,6 +335,31 @@ def report(path: Path, sha256: str) -> Path:
     models = [{"sha256": sha256, "all": scores, "thresholds": AT}]
     path.write_text(json.dumps({"n_images": 4, "labelled": 1247, "models": models}))
     return path
+
+
+def test_the_bundled_manifest_and_card_are_what_describe_writes(tmp_path):
+    written, card = BUNDLED_MODEL.with_suffix(".toml").read_text(), BUNDLED_MODEL.with_suffix(".md").read_text()
+    model = shutil.copy(BUNDLED_MODEL, tmp_path)
+    # Figures need reports of `cellsegd eval`; the rest is said by README's command.
+    training = re.search(r"^From scratch with .*$", card, re.MULTILINE)[0]
+    command = ["describe", model, "--bundled", "--version", "2", "--training", training]
+    subprocess.run([sys.executable, ROOT / "tools/train", *command], check=True)
+    made = tomllib.loads((tmp_path / "cells_640.toml").read_text())
+    assert made == tomllib.loads(written) | {"metrics": "Not measured yet."}
+    rows = [line for line in card.splitlines() if not line.startswith(("| T98G", "| DSB"))]
+    assert (tmp_path / "cells_640.md").read_text().splitlines() == rows
+
+
+def test_a_model_says_no_origin_that_it_does_not_have(tmp_path):
+    model = models.tiny(tmp_path / "mine.onnx")
+    values = tomllib.loads(manifest.manifest_text(model, FACTS, []))
+    assert values["data"] == values["licence"] == manifest.NOT_SAID
+    proto = onnx.load(str(model))
+    helper.set_model_props(proto, {contract.BEGAN_WITH: "ab12"})
+    onnx.save(proto, str(model))
+    facts = replace(FACTS, origin=manifest.Origin(("our fields, in house",), "in house"))
+    for text in (manifest.manifest_text(model, facts, []), manifest.card_text(model, facts, [])):
+        assert "our fields, in house" in text and "sha256 ab12" in text and "cellsegd project" not in text
 
 
 def test_a_manifest_is_one_the_daemon_takes(tmp_path):

@@ -88,7 +88,12 @@ def add_fit(commands) -> None:
     one.add_argument("--minutes", type=float, default=1e9, help="stop after so long, wall clock")
     one.add_argument("--steps", type=positive, default=0, help="stop at this step")
     one.add_argument("--decay", type=positive, default=0, metavar="STEPS", help="let the rate fall to zero over so many steps: decayed.pt")
-    one.add_argument("--from", dest="start", type=Path, help="checkpoint to go on from, or an ONNX file to begin with [default: OUT/last.pt, else from scratch]")
+    one.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        help="checkpoint to go on from, or an ONNX file to begin with [default: OUT/last.pt, else from scratch]",
+    )
     one.add_argument("--shape", choices=SHAPES, help="of a new network [default: standard]")
     one.add_argument("--input", type=side, help="side of the letterbox that a new network is made for [default: 640]")
     one.add_argument("--fold", metavar="K/N", help="leave out the K-th of N parts")
@@ -137,8 +142,11 @@ def add_files(commands) -> None:
     one.add_argument("--precision", default="fp32")
     one.add_argument("--um-per-px", type=float, default=0.87)
     one.add_argument("--confidence", type=float, default=0.35)
-    one.add_argument("--iou", type=float, default=0.6)
+    one.add_argument("--iou", type=float, default=0.5)
     one.add_argument("--training", default="", help="how it was trained, in a sentence")
+    one.add_argument("--data", action="append", help="what it was trained on: a set, its source and licence; once for each")
+    one.add_argument("--licence", help="under which it may be used")
+    one.add_argument("--bundled", action="store_true", help="data and licence are those of the model built into cellsegd")
     one.set_defaults(run=run_describe)
 
 
@@ -168,26 +176,29 @@ def run_left_out(args) -> None:
 def run_fit(args) -> None:
     import torch
 
-    from cellnet import folds, pack, trainer
+    from cellnet import folds, pack, restore, trainer
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     last = args.out / "last.pt"
     start = args.start or last
-    if last.exists() and (args.decay or start.suffix == ".onnx"):
-        # A tail that was stopped goes on, and so does what began with a file; a run is not overwritten by its own tail.
-        start = last
 
     @cache
     def samples(fold: str) -> list[pack.Sample]:
         return folds.split(pack.load(args.data), fold)[0]
 
     if args.start and not start.exists():
-        raise SystemExit(f"{start}: no such checkpoint")
-    if start.suffix == ".onnx" or not start.exists():
-        state = begun(start, samples, args)
+        raise SystemExit(f"{start}: no such file")
+    model = restore.stored(start) if start.suffix.lower() == ".onnx" else None
+    if last.exists() and (args.decay or model):
+        # A tail that was stopped goes on, and so does what began with this file; a run is not overwritten by its own tail.
+        start = last
+    if not start.exists() or (model and start != last):
+        state = begun(model, samples, args)
     else:
         state = gone_on_with(start, device, args)
+        if model and state.began_with != model.sha256:
+            raise SystemExit(f"{last}: is of a run that did not begin with {args.start}; give another folder")
     if args.decay:
         state.tail = tail_of(state, start, last, args)
     elif state.tail:
@@ -203,8 +214,8 @@ def run_fit(args) -> None:
     print(f"stopped at step {state.step} after {state.seconds / 3600:.2f} h")
 
 
-def begun(start: Path, samples, args):
-    """A run at its first step: from scratch, or with the network of an ONNX file."""
+def begun(model, samples, args):
+    """A run at its first step: from scratch, or with the network of an ONNX file. `samples` gives those of a fold."""
     from cellnet import trainer
     from cellnet.crops import Mix
     from cellnet.network import SHAPES as shapes
@@ -212,15 +223,19 @@ def begun(start: Path, samples, args):
     plan = trainer.Plan()
     plan = replace(plan, batch=args.batch or plan.batch, rate=args.rate or plan.rate)
     mix = Mix(seed=args.seed or 0)
-    mix = replace(mix, input=args.input or mix.input)
-    fold = args.fold or ""
-    if start.suffix != ".onnx":
-        return trainer.fresh(shapes[args.shape or "standard"], plan, mix, fold)
-    for name in ("shape", "decay"):
+    mix = replace(mix, input=args.input or (model and model.side) or mix.input)
+    if model is None:
+        return trainer.fresh(shapes[args.shape or "standard"], plan, mix, args.fold or "")
+    for name, why in (
+        ("shape", "has one of its own"),
+        ("decay", "is to be trained on before there can be a tail"),
+        ("fold", "may have seen what a fold leaves out"),
+    ):
         if getattr(args, name):
-            raise SystemExit(f"--{name} {getattr(args, name)}: {start} is a model to begin with: its shape is its own, a tail comes later")
-    print(f"begins with {start}")
-    return trainer.begun_with(start, samples(fold), plan, mix, fold)
+            raise SystemExit(f"--{name} {getattr(args, name)}: {args.start} {why}")
+    state = trainer.begun_with(model, samples(""), plan, mix)
+    print(f"begins with {args.start}, input {mix.input}")
+    return state
 
 
 def gone_on_with(start: Path, device, args):
@@ -262,7 +277,8 @@ def tail_of(state, start: Path, last: Path, args):
 def run_export(args) -> None:
     from cellnet import export, trainer
 
-    export.export(trainer.average_of(args.checkpoint), args.out, args.size, args.half_weights)
+    state = trainer.load(args.checkpoint)
+    export.export(state.average.eval(), args.out, args.size, args.half_weights, state.began_with)
     print(args.out)
 
 
@@ -283,8 +299,11 @@ def run_accuracy(args) -> None:
 def run_describe(args) -> None:
     from cellnet import manifest
 
+    if args.bundled and (args.data or args.licence):
+        raise SystemExit("--bundled says data and licence: leave out --data and --licence")
+    origin = manifest.BUNDLED if args.bundled else manifest.Origin(tuple(args.data or ()), args.licence or manifest.NOT_SAID)
     facts = manifest.Facts(
-        args.name or args.model.stem, args.version, args.precision, args.um_per_px, args.confidence, args.iou, args.training
+        args.name or args.model.stem, args.version, args.precision, args.um_per_px, args.confidence, args.iou, args.training, origin
     )
     sha256 = manifest.sha256_of(args.model)
     figures = [manifest.measured(name, path, sha256, facts) for name, path in args.reports]

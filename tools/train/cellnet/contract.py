@@ -21,3 +21,6 @@ MIN_SPAN_OF_FULL_RANGE = 0.006
 
 SHAPE = "cellnet.shape"
 """Under which an ONNX file's metadata says what its network is made of."""
+
+BEGAN_WITH = "cellsegd.began_with"
+"""Under which they say the sha256 of the file that training began with."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellnet.contract import CLASSES, SHAPE, STRIDES
+from cellnet.contract import BEGAN_WITH, CLASSES, SHAPE, STRIDES
 from cellnet.half import store_half
 from cellnet.network import Network, anchors, fused
 
@@ -56,9 +56,9 @@ def grid(levels: list[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(centres, 2), torch.cat(strides, 2)
 
 
-def export(network: Network, path: Path, size: tuple[int, int] | None, half_weights: bool = False) -> None:
+def export(network: Network, path: Path, size: tuple[int, int] | None, half_weights: bool = False, began_with: str = "") -> None:
     """Writes the ONNX file; `size` is (height, width) of the input, None for any multiples of 32. `half_weights`: see
-    [`store_half`]."""
+    [`store_half`]. `began_with`: sha256 of the file that training began with."""
     height, width = size or (640, 640)
     dynamic = None
     if size is None:
@@ -79,6 +79,8 @@ def export(network: Network, path: Path, size: tuple[int, int] | None, half_weig
     model = onnx.load(str(path))
     about = {"task": "segment", "stride": str(max(STRIDES)), "names": str(dict(enumerate(CLASSES))), "batch": "1"}
     about[SHAPE] = json.dumps(network.shape.to_dict())
+    if began_with:
+        about[BEGAN_WITH] = began_with
     if size is not None:
         about["imgsz"] = str([height, width])
     onnx.helper.set_model_props(model, about)

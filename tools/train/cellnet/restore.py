@@ -4,8 +4,11 @@ Normalisation was folded into the convolutions there. It is unfolded by what eac
 says what the file says, in training as at rest.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -22,43 +25,70 @@ FRESH_LENGTH = 3**-0.5
 are made for such filters."""
 
 
-def restored(path: Path, crops: Iterable[Tensor]) -> Network:
-    """The network of an ONNX file; normalisation is measured on `crops`, batches [B, 3, S, S] of what it is to learn. The branch
-    that only training has starts afresh. A file of anything else than [`export`](cellnet.export) is a ValueError."""
+@dataclass(frozen=True)
+class Stored:
+    """What an ONNX file of [`export`](cellnet.export) holds."""
+
+    folded: Network
+    """Its network, normalisation folded into the convolutions. The branch that only training has starts afresh."""
+    side: int | None
+    """Of the square input that it was exported for; None: any size, or not square."""
+    sha256: str
+
+
+def stored(path: Path) -> Stored:
+    """Reads a file that `export` wrote, or its half-precision version; of anything else ValueError says what is wrong with it."""
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path)) if path.is_file() else None
     except DecodeError as error:
         raise ValueError(f"{path}: no ONNX file, or one that is cut off") from error
+    if model is None or not model.graph.node:
+        raise ValueError(f"{path}: no ONNX file")
     about = {prop.key: prop.value for prop in model.metadata_props}
     if SHAPE not in about:
         raise ValueError(f"{path}: training goes on only from what `python tools/train export` wrote")
-    folded = fused(Network(Shape.from_dict(json.loads(about[SHAPE]))))
-    missing, _ = folded.load_state_dict(weights_of(model), strict=False)
+    weights = weights_of(model)
+    try:
+        folded = fused(Network(Shape.from_dict(json.loads(about[SHAPE]))))
+        missing, _ = folded.load_state_dict(weights, strict=False)
+        height, width = json.loads(about.get("imgsz", "[0, 1]"))
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path}: its metadata are not of its network: {str(error).splitlines()[0]}") from error
     missing = [name for name in missing if not name.startswith("dense.")]
     if missing:
-        raise ValueError(f"{path}: holds no {missing[0]} in floating point; training goes on from the float version of a model")
-    return unfolded(folded, crops)
+        raise ValueError(f"{path}: holds no weight {missing[0]} of 16 or 32 bits; training goes on from the version that `export` wrote")
+    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ValueError(f"{path}: {broken[0]} is not finite")
+    return Stored(folded, height if height == width else None, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, Tensor]:
     """Of all convolutions, by their names in the folded network."""
-    stored = {weight.name.removesuffix(".half"): weight for weight in model.graph.initializer}
+    held = {plain(weight.name): weight for weight in model.graph.initializer}
     values = {}
     for node in model.graph.node:
-        if node.op_type == "Identity" and node.input[0] in stored:
+        names = [plain(name) for name in node.input]
+        if node.op_type == "Identity" and names[0] in held:
             # Equal weights are stored once.
-            stored[node.output[0]] = stored[node.input[0]]
+            held[plain(node.output[0])] = held[names[0]]
         elif node.op_type == "Conv":
-            unit = node.input[1].removeprefix("network.").removesuffix(".weight")
-            for part, name in zip(("weight", "bias"), node.input[1:], strict=True):
-                if name in stored:
-                    values[f"{unit}.{part}"] = torch.from_numpy(numpy_helper.to_array(stored[name]).astype("float32"))
+            unit = names[1].removeprefix("network.").removesuffix(".weight")
+            for part, name in zip(("weight", "bias"), names[1:], strict=False):
+                if name in held:
+                    values[f"{unit}.{part}"] = torch.from_numpy(numpy_helper.to_array(held[name]).astype("float32"))
     return values
+
+
+def plain(name: str) -> str:
+    """Of a weight, whichever precision it is stored in."""
+    return re.sub(r"(\.half|_float16|_float32)$", "", name)
 
 
 @torch.no_grad()
 def unfolded(folded: Network, crops: Iterable[Tensor]) -> Network:
-    """The reverse of [`fused`](cellnet.network.fused): the same function, with normalisation of what it sees in `crops`."""
+    """The reverse of [`fused`](cellnet.network.fused): the same function, with normalisation of what it sees in `crops`, batches
+    [B, 3, S, S] of what it is to learn."""
     network = Network(folded.shape)
     units = {name: unit for name, unit in network.named_modules() if isinstance(unit, Conv)}
     seen = {name: Seen() for name in units}

@@ -24,7 +24,7 @@ from cellnet.crops import Crops, Mix
 from cellnet.loss import Losses, Weights, losses
 from cellnet.network import Network, Shape
 from cellnet.pack import Sample
-from cellnet.restore import restored
+from cellnet.restore import Stored, unfolded
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ class State:
     step: int = 0
     seconds: float = 0.0
     """Spent training, over all sittings."""
+    began_with: str = ""
+    """sha256 of the ONNX file whose network it began with, or empty."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,17 @@ def fresh(shape: Shape, plan: Plan, mix: Mix, fold: str = "") -> State:
     return _begun(Network(shape), plan, mix, fold)
 
 
-def begun_with(model: Path, samples: list[Sample], plan: Plan, mix: Mix, fold: str = "") -> State:
-    """A run at step 0 that begins with the network of an ONNX file of ours; ValueError if `model` is none."""
+def begun_with(model: Stored, samples: list[Sample], plan: Plan, mix: Mix) -> State:
+    """A run at step 0 that begins with the network of an ONNX file of ours."""
     crops = Crops(samples, mix)
     batches = (batch_of([crops[i] for i in range(start, start + 8)]) for start in range(0, MEASURED_CROPS, 8))
     torch.manual_seed(mix.seed)
-    return _begun(restored(model, (batch.images.expand(-1, 3, -1, -1) for batch in batches)), plan, mix, fold)
+    network = unfolded(model.folded, (batch.images.expand(-1, 3, -1, -1) for batch in batches))
+    return _begun(network, plan, mix, began_with=model.sha256)
 
 
-def _begun(network: Network, plan: Plan, mix: Mix, fold: str) -> State:
-    return State(network, deepcopy(network), optimiser_of(network, plan), plan, mix, fold)
+def _begun(network: Network, plan: Plan, mix: Mix, fold: str = "", began_with: str = "") -> State:
+    return State(network, deepcopy(network), optimiser_of(network, plan), plan, mix, fold, began_with=began_with)
 
 
 def optimiser_of(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
@@ -154,6 +157,7 @@ def save(state: State, path: Path) -> None:
         "tail": asdict(state.tail) if state.tail else None,
         "step": state.step,
         "seconds": state.seconds,
+        "began_with": state.began_with,
     }
     with part.open("wb") as file:
         torch.save(values, file)
@@ -186,17 +190,13 @@ def load(path: Path, device: torch.device = torch.device("cpu"), batch: int | No
     optimiser = optimiser_of(network, plan)
     optimiser.load_state_dict(values["optimiser"])
     mix, weights = known(Mix, values["mix"]), known(Weights, values.get("weights", {}))
-    return State(network, average, optimiser, plan, mix, values["fold"], weights, tail, step, values["seconds"])
+    began_with = values.get("began_with", "")
+    return State(network, average, optimiser, plan, mix, values["fold"], weights, tail, step, values["seconds"], began_with)
 
 
 def known(kind: type, values: dict):
     """Settings of a checkpoint. What this trainer no longer has falls away, what it did not have then is as it is now."""
     return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
-
-
-def average_of(path: Path) -> Network:
-    """The model of a checkpoint: its moving average."""
-    return load(path).average.eval()
 
 
 class From(Sampler):

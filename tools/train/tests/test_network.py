@@ -1,5 +1,10 @@
 """The network and its ONNX files keep the contract, and say the same."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import onnx
@@ -11,9 +16,10 @@ from cellnet.contract import CLASSES
 from cellnet.export import OPSET, export
 from cellnet.network import SHAPES, Network, anchors, boxes_of, fused
 from cellnet.quantize import quantize
-from cellnet.restore import restored
+from cellnet.restore import stored, unfolded
 
 SIZE = (96, 128)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,7 @@ def test_a_network_comes_back_from_its_file(network, tmp_path, half_weights):
     path = tmp_path / "model.onnx"
     export(network, path, SIZE, half_weights)
     seen = [torch.rand(4, 3, *SIZE) for _ in range(2)]
-    again = restored(path, seen)
+    again = unfolded(stored(path).folded, seen)
     # Half precision keeps 11 bits of each weight.
     exact = 2e-2 if half_weights else 1e-4
     for images in (torch.rand(1, 3, *SIZE), torch.cat(seen)):
@@ -110,17 +116,49 @@ def test_a_network_comes_back_from_its_file(network, tmp_path, half_weights):
 
 def test_training_begins_with_no_foreign_file(network, tmp_path):
     path, size = tmp_path / "model.onnx", (96, 96)
-    export(network, path, size)
+    export(network, path, size, began_with="ab12")
+    assert stored(path).side == 96
+
+    def changed(name: str, **about: str):
+        model = onnx.load(str(path))
+        onnx.helper.set_model_props(model, {prop.key: about.get(prop.key.split(".")[-1], prop.value) for prop in model.metadata_props})
+        onnx.save(model, str(tmp_path / f"{name}.onnx"))
+
+    changed("wide", shape=json.dumps(SHAPES["wide"].to_dict()))
+    changed("no_shape", shape='{"a": 1}')
+    changed("list", shape="[1]")
+    changed("no_json", shape="{oops")
+    lost = onnx.load(str(path))
+    weight = next(each for each in lost.graph.initializer if each.name.endswith("bias"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.full(weight.dims, np.nan, np.float32), weight.name))
+    onnx.save(lost, str(tmp_path / "lost.onnx"))
     model = onnx.load(str(path))
     del model.metadata_props[:]
     onnx.save(model, str(tmp_path / "foreign.onnx"))
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:5000])
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "folder.onnx").mkdir()
     cv2.imwrite(str(tmp_path / "frame.png"), np.random.default_rng(0).integers(0, 255, size, np.uint8))
     quantize(path, tmp_path / "int8.onnx", [tmp_path / "frame.png"])
     for name, message in (
         ("foreign", "only from what `python tools/train export` wrote"),
         ("cut", "no ONNX file"),
-        ("int8", "float version"),
+        ("empty", "no ONNX file"),
+        ("folder", "no ONNX file"),
+        ("wide", "not of its network"),
+        ("no_shape", "not of its network"),
+        ("list", "not of its network"),
+        ("no_json", "not of its network"),
+        ("lost", "not finite"),
+        ("int8", "of 16 or 32 bits"),
     ):
         with pytest.raises(ValueError, match=f"{name}.onnx: .*{message}"):
-            restored(tmp_path / f"{name}.onnx", [torch.rand(1, 3, *size)])
+            stored(tmp_path / f"{name}.onnx")
+
+
+def test_training_begins_with_a_half_precision_version(network, tmp_path):
+    path, half = tmp_path / "model.onnx", tmp_path / "half.onnx"
+    export(network, path, SIZE)
+    subprocess.run([sys.executable, ROOT / "tools/onnx-fp16", path, half], check=True)
+    whole, again = (stored(each).folded.state_dict() for each in (path, half))
+    assert all(torch.allclose(value, again[name], atol=1e-2) for name, value in whole.items() if not name.startswith("dense."))
