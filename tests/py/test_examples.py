@@ -290,10 +290,10 @@ def test_the_call_of_labview_has_big_endian_pixels(http):
     path = re.search(r"http://127\.0\.0\.1:9464(/v1/segment\?\S*big_endian=true)", text)[1]
     image = np.full((2048, 2048), 2000, np.uint16)
     y, x = np.mgrid[:2048, :2048]
-    image[(x - 1000) ** 2 + (y - 900) ** 2 < 160**2] = 30_000
+    image[(x - 1000) ** 2 + (y - 900) ** 2 < 120**2] = 30_000
     body, _ = asked(http + path, image.astype(">u2").tobytes(), Content_Type="application/octet-stream", Accept="application/json")
     [cell] = json.loads(body)["frame"]["segmentation"]["instances"]
-    assert cell["box"]["x0"] == pytest.approx(840, abs=40) and cell["box"]["y1"] == pytest.approx(1060, abs=40)
+    assert cell["box"]["x0"] == pytest.approx(880, abs=20) and cell["box"]["y1"] == pytest.approx(1020, abs=20)
 
 
 def test_the_call_of_qupath_is_answered_with_polygons_that_it_reads(http):

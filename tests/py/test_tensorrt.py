@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import cv2
 import onnx
 import onnxruntime
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 import shaped
 from conftest import skip
 from daemon import BUNDLED_MODEL, run
+from frames import demo_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEELS = Path(os.environ.get("CELLSEGD_TEST_WHEELS", ROOT / "target" / "wheels"))
@@ -102,10 +104,16 @@ def test_a_halved_network_answers_as_the_whole_one(tmp_path, version):
     assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} == {onnx.TensorProto.FLOAT}
     assert sum(weight.data_type == onnx.TensorProto.FLOAT16 for weight in graph.initializer) > 10
     sessions = [onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (source, model)]
-    frame = np.random.default_rng(1).random(sessions[0].get_inputs()[0].shape, np.float32)
+    shape = sessions[0].get_inputs()[0].shape
+    frame = np.random.default_rng(1).random(shape, np.float32)
+    if version == "bundled":
+        counts = cv2.resize(demo_frame().astype(np.float32), shape[:1:-1])
+        low, high = np.percentile(counts, (0.5, 99.5))
+        frame[:] = np.clip((counts - low) / (high - low), 0, 1)
     whole, halved = (session.run(["output0", "output1"], {"images": frame}) for session in sessions)
-    # A box in pixels, of every anchor, though nothing is to be found in noise; then scores of 0 to 1.
-    assert np.abs(whole[0][:, :4] - halved[0][:, :4]).max() < 1
+    # A box in pixels, then scores of 0 to 1. Of the bundled model only boxes of cells count: the others say little.
+    found = whole[0][0, 4:6].max(0) > 0.35 if version == "bundled" else slice(None)
+    assert np.abs(whole[0][0, :4] - halved[0][0, :4])[:, found].max() < (0.1 if version == "bundled" else 0.5)
     assert np.abs(whole[0][:, 4:6] - halved[0][:, 4:6]).max() < 0.01
     assert np.abs(whole[1] - halved[1]).max() < 0.01 * np.abs(whole[1]).max()
 
