@@ -96,6 +96,27 @@ def test_half_precision_comes_from_the_file(rtx, tmp_path, version):
     check_engine(tmp_path / "e.engine", "fp16")
 
 
+def test_a_file_that_cannot_be_halved_is_named(tmp_path):
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "cut.onnx").write_bytes(BUNDLED_MODEL.read_bytes()[:5000])
+    whole = shaped.write(tmp_path / "m.onnx", "v8")
+    twice = half(whole, tmp_path / "m.fp16.onnx")
+    for source, target, message in (
+        ("text.onnx", "out.onnx", "text.onnx: no ONNX file"),
+        ("empty.onnx", "out.onnx", "empty.onnx: no ONNX file"),
+        ("cut.onnx", "out.onnx", "cut.onnx: no ONNX file"),
+        ("missing.onnx", "out.onnx", "missing.onnx: No such file"),
+        (".", "out.onnx", "Is a directory"),
+        ("m.onnx", "m.onnx", "m.onnx: would replace the file that it is made of"),
+        ("m.onnx", "nowhere/out.onnx", "out.onnx: No such file"),
+        (twice.name, "out.onnx", "has float16 weights already"),
+    ):
+        done = subprocess.run([sys.executable, ROOT / "tools/onnx-fp16", source, target], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, (source, done.stderr)
+    assert not (tmp_path / "out.onnx").exists()
+
+
 @pytest.mark.parametrize("version", ["bundled", "v8", "v9", "11"])
 def test_a_halved_network_answers_as_the_whole_one(tmp_path, version):
     source = BUNDLED_MODEL if version == "bundled" else shaped.write(tmp_path / "m.onnx", version)

@@ -53,7 +53,7 @@ def stored(path: Path) -> Stored:
         missing, _ = folded.load_state_dict(weights, strict=False)
         height, width = json.loads(about.get("imgsz", "[0, 1]"))
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path}: its metadata are not of its network: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path}: its metadata are not of its network: {' '.join(str(error).split())[:200]}") from error
     missing = [name for name in missing if not name.startswith("dense.")]
     if missing:
         raise ValueError(f"{path}: holds no weight {missing[0]} of 16 or 32 bits; training goes on from the version that `export` wrote")
