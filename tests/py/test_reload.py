@@ -14,8 +14,9 @@ from contract import pb
 from daemon import BUNDLED_MODEL, Daemon, run
 from frames import discs
 
-AFTERWARDS = 50
-"""Frames that a client still sends once the last reload is done."""
+PATIENCE_S = 300
+AT_LEAST = 20
+"""Frames that each client is answered before each reload and after the last one."""
 CONFIDENCE = {"1": 0.1, "2": 0.2, "3": 0.3}
 
 
@@ -55,8 +56,8 @@ class Client(threading.Thread):
     """Sends frames and takes answers; each answer must be by the model that was announced for its revision."""
 
     def __init__(self, daemon, follow):
-        super().__init__()
-        self.session = Session(daemon, model="cells", follow_reload=follow, window=4)
+        super().__init__(daemon=True)
+        self.session = Session(daemon, model="cells", follow_reload=follow, window=4, timeout_s=PATIENCE_S)
         self.revisions = {1: self.session.opened.model.version}
         self.sent = 0
         self.answered = []
@@ -65,7 +66,15 @@ class Client(threading.Thread):
 
     def enough(self):
         """Ends with the frames sent so far and some more."""
-        self.most = self.sent + AFTERWARDS
+        self.most = self.sent + AT_LEAST
+
+    def answers_more(self):
+        """Waits for so many answers more."""
+        wanted, until = len(self.answered) + AT_LEAST, time.monotonic() + PATIENCE_S
+        while len(self.answered) < wanted:
+            assert self.failure is None, self.failure
+            assert time.monotonic() < until, f"{len(self.answered)} answers, wanted {wanted}"
+            time.sleep(0.02)
 
     def run(self):
         try:
@@ -101,27 +110,31 @@ def test_under_load_no_frame_is_lost_and_revisions_are_in_order(served, folder, 
     clients = [Client(served, follow=i % 2 == 0) for i in range(4)]
     for client in clients:
         client.start()
-    for version in ("2", "3"):
-        time.sleep(0.5)
-        put(folder, version, tiny_model)
-        if by == "signal":
-            before = served.log.read_text().count("reloaded")
-            served.process.send_signal(signal.SIGHUP)
-            until = time.monotonic() + 60
-            while served.log.read_text().count("reloaded") == before:
-                assert time.monotonic() < until, served.log.read_text()
-                time.sleep(0.02)
-        else:
-            assert "cells: loaded" in reload(served)
+    try:
+        for version in ("2", "3"):
+            for client in clients:
+                client.answers_more()
+            put(folder, version, tiny_model)
+            if by == "signal":
+                before = served.log.read_text().count("reloaded")
+                served.process.send_signal(signal.SIGHUP)
+                until = time.monotonic() + PATIENCE_S
+                while served.log.read_text().count("reloaded") == before:
+                    assert time.monotonic() < until, served.log.read_text()
+                    time.sleep(0.02)
+            else:
+                assert "cells: loaded" in reload(served)
+    finally:
+        for client in clients:
+            client.enough()
     for client in clients:
-        client.enough()
-    for client in clients:
-        client.join(120)
+        client.join(PATIENCE_S)
         assert client.failure is None, client.failure
         assert len(client.answered) == client.most
     for i, client in enumerate(clients):
         moves = mode == "replace" or i % 2 == 0
         assert list(client.revisions.values()) == (["1", "2", "3"] if moves else ["1"])
+        assert set(client.answered) == set(client.revisions), "of each model there are answers"
 
 
 def test_every_model_is_told_and_what_is_refused_keeps_serving(served, folder, tiny_model):

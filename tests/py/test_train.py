@@ -346,8 +346,8 @@ def test_the_bundled_manifest_and_card_are_what_describe_writes(tmp_path):
     subprocess.run([sys.executable, ROOT / "tools/train", *command], check=True)
     made = tomllib.loads((tmp_path / "cells_640.toml").read_text())
     assert made == tomllib.loads(written) | {"metrics": "Not measured yet."}
-    rows = [line for line in card.splitlines() if not line.startswith(("| T98G", "| DSB"))]
-    assert (tmp_path / "cells_640.md").read_text().splitlines() == rows
+    rest = re.sub(r"^\| (T98G|DSB).*\n", "", card, flags=re.MULTILINE).replace(f"{manifest.OF_FOLDS}\n\n", "")
+    assert (tmp_path / "cells_640.md").read_text() == rest
 
 
 def test_a_model_says_no_origin_that_it_does_not_have(tmp_path):
@@ -402,6 +402,12 @@ def test_figures_of_folds_are_counted_together(tmp_path):
         reports[-1].write_text(json.dumps({"n_images": images, "models": [{"sha256": "any", "all": scores, "thresholds": AT}]}))
     line = manifest.cross_validated("fields", reports, FACTS)
     assert str(line) == "fields, cross-validated, 6 images, 45 cells: 0.632 / 0.316 / 0.767"
+    model = models.tiny(tmp_path / "mine.onnx")
+    own = replace(line, of_folds=False)
+    metrics = tomllib.loads(manifest.manifest_text(model, FACTS, [own, line]))["metrics"]
+    assert metrics.splitlines()[1:] == [str(own), manifest.OF_FOLDS, str(line)], "nobody takes other models' figures for this one's"
+    assert manifest.OF_FOLDS in manifest.card_text(model, FACTS, [own, line])
+    assert manifest.OF_FOLDS not in manifest.card_text(model, FACTS, [own])
 
 
 def test_the_bundled_manifest_says_what_training_assumes():

@@ -31,14 +31,15 @@ BUNDLED = Origin(
     ),
     "MIT OR Apache-2.0. Network and weights were made by the cellsegd project: no third-party code or weights are in them.",
     (
-        "The images kept aside are few, and easier than the average: expect the cross-validated figures. Those are of four models, each "
-        "trained on three quarters of the images for a third as long.",
-        "What is smaller than 12 pixels a side on the 640 x 640 that the network sees is mostly missed: let such frames be tiled.",
+        "The images kept aside are few, and those of nuclei easier than the average.",
+        "What is smaller than 12 pixels a side on the 640 x 640 that the network sees is mostly missed: ask for tiles.",
         "Hand-drawn T98G outlines are noisy: two people's annotations of the same cells agree at F1 0.73 (IoU 0.5) and 0.24 (0.75).",
         "Bright-field without phase contrast, inverted fluorescence and tissue were never shown to it.",
     ),
 )
 """Of the model built into cellsegd."""
+
+OF_FOLDS = "Cross-validated: other models of the same recipe, each judged by images left out of its training."
 
 OF_EVERY_MODEL = "Figures are of these data alone: other cells, stains and lenses need a look, or a model of their own."
 
@@ -69,7 +70,7 @@ class Measured:
     f1_75: float
     mean_iou: float
     of_folds: bool = False
-    """Of models that were trained like this one without the images that each was judged by."""
+    """Of other models of the same recipe, each without the images that it was judged by."""
 
     def __str__(self) -> str:
         figures = f"{self.f1_50:.3f} / {self.f1_75:.3f} / {self.mean_iou:.3f}"
@@ -144,8 +145,10 @@ def manifest_text(model: Path, facts: Facts, figures: list[Measured]) -> str:
         metrics = [
             f"At confidence {facts.confidence} and IoU {facts.iou}, class-agnostic, on images kept aside; "
             "F1 at mask IoU 0.5 / F1 at 0.75 / mean IoU of matches:",
-            *(str(line) for line in figures),
+            *(str(line) for line in figures if not line.of_folds),
         ]
+        if folds := [str(line) for line in figures if line.of_folds]:
+            metrics += [OF_FOLDS, *folds]
     return "\n".join([
         f"# What {model.name} is. Keys: README.md beside this file.",
         f"name = {_quoted(facts.name)}",
@@ -199,6 +202,7 @@ def card_text(model: Path, facts: Facts, figures: list[Measured]) -> str:
         "|---|---|---|---|---|",
         *rows,
         "",
+        *([OF_FOLDS, ""] if any(line.of_folds for line in figures) else []),
         "## What it was trained on",
         "",
         *(f"- {line}" for line in said_of_data(model, facts)),
