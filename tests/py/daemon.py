@@ -63,6 +63,7 @@ class Daemon:
         config = folder / "cellsegd.toml"
         config.write_text(settings)
         self.log = folder / "log"
+        self.terminated = False
         command = [BIN, "serve", "--config", config]
         for each in listen:
             command += ["--listen", each]
@@ -128,7 +129,10 @@ class Daemon:
         raise AssertionError(f"no {key} has the daemon ended?")
 
     def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
+        """Ask it to end, once: a second SIGTERM would end it at once, with exit 1 and frames in flight lost."""
+        if not self.terminated:
+            self.terminated = True
+            self.process.send_signal(signal.SIGTERM)
 
     def stop(self):
         if self.process.poll() is None:
