@@ -300,7 +300,8 @@ struct Engine : Impl {
     bool dynamic = false;
     std::int64_t batches[3] = {1, 1, 1};
     int n_profiles = 1;
-    std::vector<bool> profile_taken;
+    std::mutex choosing;
+    std::vector<bool> profile_taken; // under `choosing`: contexts come and go on several threads
     std::uint64_t weights = 0;
 };
 
@@ -632,6 +633,7 @@ void* create_context(Engine* self) {
     context->model.reset(Model::open(self->plan.onnx.data(), self->plan.onnx.size(), complaint));
     context->batch = self->dynamic ? 0 : self->batches[1];
     // The first context takes profile 0 by itself; from TensorRT 10 on contexts may share one.
+    std::lock_guard<std::mutex> guard(self->choosing);
     if (MAJOR != 8 || !self->dynamic || !self->profile_taken[0]) {
         context->profile = 0;
         self->profile_taken[0] = true;
@@ -689,6 +691,7 @@ bool context_set_address(Context* self, const char* name, void* address) {
 bool context_set_profile(Context* self, std::int32_t profile, void* stream) {
     Engine* engine = self->engine;
     const bool sole = MAJOR == 8 && engine->dynamic;
+    std::lock_guard<std::mutex> guard(engine->choosing);
     if (profile < 0 || profile >= engine->n_profiles || (sole && profile != self->profile && engine->profile_taken[profile])) {
         say(engine->logger, ERROR,
             "setOptimizationProfileAsync: Error Code 3: API Usage Error (Profile " + std::to_string(profile) +
@@ -1033,6 +1036,7 @@ void destroy(Impl* self) {
         *context->alive = false;
         cuMemFree_v2(context->scratch);
         if (context->profile >= 0) {
+            std::lock_guard<std::mutex> guard(context->engine->choosing);
             context->engine->profile_taken[context->profile] = false;
         }
         // Its jobs stay readable for whoever comes too late.

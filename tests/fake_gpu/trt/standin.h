@@ -4,6 +4,7 @@
 // slot; -DMAJOR=8 or 10 without headers, with the slots of slots.txt. Never from the daemon's own tables.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -58,7 +59,7 @@ struct Impl {
     Class kind;
     Object object;
     Impl* parent; // must outlive it
-    int children = 0;
+    std::atomic<int> children{0}; // contexts of one engine come and go on several threads
 };
 
 enum Type { F32 = 0, F16 = 1, I8 = 2, I32 = 3, U8 = 5 };
