@@ -1016,9 +1016,7 @@ void destroy(Impl* self) {
         illegal(std::string(NAMES[self->kind]) + " was destroyed before " + std::to_string(self->children) +
                 " object(s) that it made");
     }
-    if (self->parent) {
-        --self->parent->children;
-    }
+    Impl* const parent = self->parent;
     count("live_trt_objects", -1);
     switch (self->kind) {
     case VHostMemory:
@@ -1078,6 +1076,10 @@ void destroy(Impl* self) {
         break;
     default:
         illegal(std::string(NAMES[self->kind]) + " was deleted, which belongs to another object");
+    }
+    // Last: a context touches its engine until here, and an engine that goes meanwhile is destroyed too early.
+    if (parent) {
+        --parent->children;
     }
 }
 
